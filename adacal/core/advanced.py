@@ -1,0 +1,150 @@
+"""Advanced calibration: initial potentials, and weights of the producing layer (METHOD section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from adacal.core.errors import ConfigError
+from adacal.core.interception import Producer, Site, Trace
+from adacal.core.neuron import BurstNeuron, per_channel
+
+if TYPE_CHECKING:
+    from adacal.core.network import SpikingNetwork
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightOptions:
+    """How weights are optimised, layer by layer.
+
+    Attributes:
+        iterations: Adam steps a layer (5,000 in the paper).
+        learning_rate: at the start; cosine to 0.
+        batch_size: samples a step.
+        seed: order of the samples.
+    """
+
+    iterations: int = 200
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0 or self.learning_rate <= 0 or self.batch_size < 1:
+            raise ConfigError(
+                "advanced calibration needs iterations >= 0, learning_rate > 0 and batch_size >= 1;"
+                f" got {self.iterations}, {self.learning_rate}, {self.batch_size}"
+            )
+
+
+def improve(
+    network: SpikingNetwork,
+    site: Site,
+    trace: Trace,
+    reference: Tensor,
+    current: Tensor,
+    options: WeightOptions,
+    *,
+    potential: bool,
+    weights: bool,
+) -> Tensor:
+    """Fits the producing layer's weights to the ANN's activation and returns the new current.
+
+    Minimises `||f(x) - s(x)||^2` between the ANN's activation and the neuron's mean output by Adam,
+    the floor of the quantiser passed straight through. The ANN's own weights stay as they are: the
+    change acts on the spiking stream only.
+
+    Args:
+        network: receives `weight_changes`.
+        site, trace: where, and which layer produced the current.
+        reference: the ANN's pre-activation, shape [B, C, *].
+        current: the spiking stream's current, shape [T, B, C, *].
+        options: how long and how fast.
+        potential: unused here; potentials follow after the weights.
+        weights: whether to fit weights at all.
+    """
+    producer = trace.producer
+    if not weights or producer is None or not _fits_once(network, producer):
+        return current
+    change = _fit(network, producer, reference, current, options, network.neurons[site.name])
+    network.weight_changes[producer.module] = change / _per_output(producer, change)
+    rows = producer.args[0].unflatten(0, (network.T + 1, -1))[1:]
+    added = [_apply(producer, step, change) for step in rows]
+    return current + torch.stack(added)
+
+
+def set_potential(T: int, neuron: BurstNeuron, activation: Tensor, current: Tensor) -> None:
+    """Moves the initial potential of every neuron by `T * mean over samples(f(x) - s)`."""
+    parameters = neuron.parameters(current[0], T)
+    counts, theta = neuron.scan(current, T)
+    missing = (activation - (counts * theta).mean(0)).mean(0)
+    start = parameters.initial_potential
+    start = start[0] if start.dim() else start
+    neuron.initial_potential = start + T * missing
+
+
+def _fits_once(network: SpikingNetwork, producer: Producer) -> bool:
+    """Weights shared by several calls are left alone: a change would act on all of them."""
+    return network.synaptic_calls.get(producer.module) == 1
+
+
+def _fit(
+    network: SpikingNetwork,
+    producer: Producer,
+    reference: Tensor,
+    current: Tensor,
+    options: WeightOptions,
+    neuron: BurstNeuron,
+) -> Tensor:
+    T = network.T
+    inputs = producer.args[0].unflatten(0, (T + 1, -1))[1:].mean(0)
+    target = neuron.activation(reference)
+    base = current.mean(0)
+    theta = neuron.parameters(base, T).threshold
+    shift = torch.as_tensor(neuron.shift, device=base.device, dtype=base.dtype)
+    if shift.dim() == 1:
+        shift = per_channel(shift, base.dim(), neuron.channel_dim)
+    order = torch.Generator().manual_seed(options.seed)
+    with torch.enable_grad():
+        change = torch.zeros_like(producer.args[1]).requires_grad_()
+        optimizer = torch.optim.Adam([change], lr=options.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(options.iterations, 1))
+        for _ in range(options.iterations):
+            pick = torch.randint(base.shape[0], (options.batch_size,), generator=order)
+            pick = pick.to(base.device)
+            mean = base[pick] + shift + _apply(producer, inputs[pick], change)
+            spiked = _straight_through(mean, theta, neuron.max_spikes, T)
+            loss = (target[pick] - spiked).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return change.detach()
+
+
+def _straight_through(mean: Tensor, theta: Tensor, max_spikes: int, T: int) -> Tensor:
+    clipped = mean.clamp_min(0).minimum(theta * max_spikes)
+    levels = torch.floor(clipped.detach() * T / theta + 0.5)
+    return clipped + (levels * theta / T - clipped.detach())
+
+
+def _apply(producer: Producer, inputs: Tensor, change: Tensor) -> Tensor:
+    """The producing operation with the weight change alone, in the units of the site's current."""
+    rest = list(producer.args[2:])
+    if rest:
+        rest[0] = None
+    kwargs = {key: None if key == "bias" else value for key, value in producer.kwargs.items()}
+    return producer.function(inputs, change, *rest, **kwargs)
+
+
+def _per_output(producer: Producer, change: Tensor) -> Tensor | float:
+    """The factor from the layer's own output to the site's current, by output channel."""
+    if isinstance(producer.scale, float):
+        return producer.scale
+    shape = [1] * change.dim()
+    shape[1 if "transpose" in producer.function.__name__ else 0] = -1
+    scale = producer.scale.reshape(shape)
+    return torch.where(scale.abs() < 1e-8, torch.ones_like(scale), scale)

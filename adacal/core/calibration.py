@@ -1,0 +1,222 @@
+"""Calibration in one forward: ANN and SNN side by side, each site set when it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from adacal.core import advanced
+from adacal.core.divergence import symmetric_kl
+from adacal.core.errors import CalibrationError, ConfigError
+from adacal.core.interception import Site, Trace
+from adacal.core.neuron import BurstNeuron, by_channel
+from adacal.core.thresholds import max_threshold, mmse_threshold, percentile_threshold
+
+if TYPE_CHECKING:
+    from adacal.core.network import SpikingNetwork
+
+Mode = Literal["none", "light", "advanced"]
+Threshold = Literal["mmse", "max", "percentile", "keep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationOptions:
+    """How to calibrate.
+
+    Attributes:
+        mode: `none` sets thresholds only; `light` also corrects each channel's mean by a shift;
+            `advanced` also the initial potentials and the weights of the producing layers.
+        threshold: estimator: `mmse`, `max`, `percentile`, or `keep` what is set.
+        level: quantile for `percentile`.
+        per_channel: one threshold a channel, else one a layer.
+        repeats: rounds of light correction on a bounded sample of positions (METHOD section 3).
+        damping: share of the remaining error corrected in each round after the first.
+        sample_limit: positions a channel that statistics use.
+        potential, weights: parts of `advanced`.
+        weight_options: iterations, learning rate, batch size of the weight part.
+    """
+
+    mode: Mode = "light"
+    threshold: Threshold = "mmse"
+    level: float = 0.999
+    per_channel: bool = True
+    repeats: int = 6
+    damping: float = 0.7
+    sample_limit: int = 4096
+    potential: bool = True
+    weights: bool = True
+    weight_options: advanced.WeightOptions = advanced.WeightOptions()
+
+    def __post_init__(self) -> None:
+        if self.mode not in {"none", "light", "advanced"}:
+            raise ConfigError(f"calibration must be none, light or advanced; got {self.mode!r}")
+        if self.threshold not in {"mmse", "max", "percentile", "keep"}:
+            raise ConfigError(
+                f"threshold must be mmse, max, percentile or keep; got {self.threshold!r}"
+            )
+        if self.repeats < 1 or not 0 < self.damping <= 1:
+            raise ConfigError(
+                f"repeats must be at least 1 and damping in (0, 1]; got {self.repeats} and "
+                f"{self.damping}"
+            )
+
+
+@torch.no_grad()
+def calibrate(
+    network: SpikingNetwork,
+    batches: Sequence[Any],
+    *,
+    mode: Mode = "light",
+    generator: torch.Generator | None = None,
+    divergence: Callable[[Any, Any], Tensor] = symmetric_kl,
+    **options: Any,
+) -> float:
+    """Calibrates a network on samples of training data, in one two-stream forward.
+
+    Several batches are joined into one pass, because every layer needs the corrected layers before
+    it; give no more samples than memory holds (T+1 times a forward of them).
+
+    Args:
+        network: changed in place.
+        batches: inputs, or (inputs, targets) pairs; targets are not used.
+        mode, options: see `CalibrationOptions`.
+        generator: draws the bounded samples of positions; seeded with 0 if None.
+        divergence: how far two raw outputs are apart, one number a sample.
+    Returns:
+        Mean divergence between ANN and SNN on these samples.
+    Raises:
+        CalibrationError: no samples, or NaN among activations.
+    """
+    setting = CalibrationOptions(mode=mode, **options)
+    inputs = joined_inputs(batches, stream=network.stream)
+    network.weight_changes = {}
+    random = generator if generator is not None else torch.Generator().manual_seed(0)
+    producers: dict[str, Trace] = {}
+
+    def on_site(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
+        neuron = network.neurons[site.name]
+        blocks = rows.unflatten(0, (network.T + 1, -1))
+        reference, current = blocks[0], blocks[1:]
+        producers[site.name] = trace
+        activation = neuron.activation(reference)
+        positions = _positions(activation, neuron.channel_dim, setting.sample_limit, random)
+        _set_threshold(network, neuron, activation, positions, setting, site.name)
+        neuron.shift = torch.zeros_like(positions.take(activation)[:, 0])
+        neuron.initial_potential = None
+        if trace.static:
+            current = current[:1].expand_as(current)
+        if setting.mode != "none":
+            _correct(network.T, neuron, activation, current, positions, setting)
+        if setting.mode == "advanced":
+            current = advanced.improve(
+                network,
+                site,
+                trace,
+                reference,
+                current,
+                setting.weight_options,
+                potential=setting.potential,
+                weights=setting.weights,
+            )
+            _correct(network.T, neuron, activation, current, positions, setting)
+            if setting.potential:
+                advanced.set_potential(network.T, neuron, activation, current)
+        counts, theta = neuron.scan(current, network.T)
+        output = counts.mul_(theta)
+        return torch.cat([activation.unsqueeze(0), output]).flatten(0, 1), None
+
+    ann, snn, _ = network.two_stream_pass(inputs, on_site)
+    return float(divergence(ann, snn).mean())
+
+
+def joined_inputs(batches: Sequence[Any], *, stream: bool = False) -> Tensor:
+    """Joins the inputs of batches (tensors, or tuples that begin with one).
+
+    Raises:
+        CalibrationError: there are none, or they hold NaN or infinite values.
+    """
+    found = [batch[0] if isinstance(batch, tuple | list) else batch for batch in batches]
+    if not found:
+        raise CalibrationError("no calibration samples were given; pass at least one batch")
+    inputs = torch.cat(found, dim=1 if stream else 0)
+    if not bool(torch.isfinite(inputs).all()):
+        raise CalibrationError("the calibration inputs hold NaN or infinite values; check the data")
+    return inputs
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """A random choice of positions, the same for every tensor of a site."""
+
+    index: Tensor | None
+    channel_dim: int
+
+    def take(self, rows: Tensor) -> Tensor:
+        """[B, C, *] to [C, n]."""
+        columns = by_channel(rows, self.channel_dim)
+        return columns if self.index is None else columns.index_select(1, self.index)
+
+    def take_steps(self, steps: Tensor) -> Tensor:
+        """[T, B, C, *] to [T, n, C]: small batches that a neuron with channels last can scan."""
+        return torch.stack([self.take(step).T for step in steps])
+
+
+def _positions(
+    activation: Tensor, channel_dim: int, limit: int, generator: torch.Generator
+) -> _Positions:
+    total = activation.numel() // activation.shape[channel_dim]
+    if total <= limit:
+        return _Positions(None, channel_dim)
+    index = torch.randint(total, (limit,), generator=generator).sort().values
+    return _Positions(index.to(activation.device), channel_dim)
+
+
+def _set_threshold(
+    network: SpikingNetwork,
+    neuron: BurstNeuron,
+    activation: Tensor,
+    positions: _Positions,
+    setting: CalibrationOptions,
+    name: str,
+) -> None:
+    if setting.threshold == "keep":
+        return
+    neuron.ratio = 1.0
+    values = positions.take(activation).abs()
+    if not bool(torch.isfinite(values).all()):
+        raise CalibrationError(
+            f"activations at '{name}' are NaN or infinite on the calibration samples; check the "
+            "weights and the input normalisation"
+        )
+    phi, per_channel = neuron.max_spikes, setting.per_channel
+    if setting.threshold == "mmse":
+        neuron.threshold = mmse_threshold(values, network.T, phi, per_channel=per_channel)
+    elif setting.threshold == "max":
+        whole = by_channel(activation, neuron.channel_dim).abs().amax(1, keepdim=True)
+        neuron.threshold = max_threshold(whole, phi, per_channel=per_channel)
+    else:
+        neuron.threshold = percentile_threshold(values, setting.level, phi, per_channel=per_channel)
+
+
+def _correct(
+    T: int,
+    neuron: BurstNeuron,
+    activation: Tensor,
+    current: Tensor,
+    positions: _Positions,
+    setting: CalibrationOptions,
+) -> None:
+    """Light calibration: `shift += mean(activation - mean over T of the output)`, by channel."""
+    wanted = positions.take(activation).mean(1)
+    steps = positions.take_steps(current)
+    small = BurstNeuron(**{**vars(neuron), "channel_dim": 1})
+    for round_number in range(setting.repeats):
+        counts, theta = small.scan(steps, T)
+        got = (counts * theta).mean((0, 1))
+        factor = 1.0 if round_number == 0 else setting.damping
+        small.shift = small.shift + factor * (wanted - got)
+    neuron.shift = small.shift

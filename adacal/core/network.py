@@ -1,0 +1,411 @@
+"""SpikingNetwork: an unchanged ANN whose activations are computed by burst neurons over T steps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from adacal.core import calibration, compression, search, storage, timesteps
+from adacal.core.converted import Converted, Prediction, SiteReport
+from adacal.core.energy import EnergyMeter
+from adacal.core.errors import ConfigError, UnsupportedModelError
+from adacal.core.exit_rules import ExitRule, Score
+from adacal.core.interception import (
+    MaxPool,
+    OnActivation,
+    Site,
+    SpikingMode,
+    Trace,
+    set_trace,
+    trace_of,
+)
+from adacal.core.layout import Layout, RunState
+from adacal.core.neuron import BurstNeuron, NeuronState, by_channel
+from adacal.core.rules import map_tensors
+
+Forward = Callable[[nn.Module, Any], Any]
+Batches = Sequence[Any]
+
+
+def call_module(module: nn.Module, inputs: Any) -> Any:
+    """The default forward: the module called on its inputs."""
+    return module(inputs)
+
+
+def convert(
+    ann: nn.Module,
+    example_input: Tensor,
+    *,
+    T: int,
+    max_spikes: int = 1,
+    strict: bool = False,
+    max_pool: MaxPool = "running_max",
+    stream: bool = False,
+    event_input: bool = False,
+    half_threshold: Literal["initial", "spread"] = "initial",
+    forward: Forward = call_module,
+) -> SpikingNetwork:
+    """Converts a trained network; `ann` is left untouched. Calibrate the result next.
+
+    Args:
+        ann: any torch module whose activations are of the ReLU family; runs in eval mode.
+        example_input: shape [B, ...], used to find the sites and a first guess of thresholds.
+        T: number of timesteps, at least 1.
+        max_spikes: φ, most spikes a neuron may fire in one step.
+        strict: refuse operations that spikes cannot compute instead of keeping them analogue.
+        max_pool: `running_max` (exact at T), `step_max` or `average`.
+        stream: inputs are [T, B, ...], another frame each step.
+        event_input: inputs are event counts, so the first layer accumulates instead of multiplying.
+        half_threshold: start at θ/2, or `spread` it over the steps (SNN Calibration's code).
+        forward: how to call the module for its raw outputs.
+    Raises:
+        ConfigError: T or max_spikes out of range.
+        UnsupportedModelError: nothing to convert, NaN weights, training mode left on, or an
+            operation that cannot be converted as asked.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> network = convert(net, torch.ones(1, 2), T=4)
+    >>> [site.name for site in network.report()], tuple(network(torch.ones(5, 2)).shape)
+    (['1'], (5, 2))
+    """
+    if not isinstance(T, int) or T < 1:
+        raise ConfigError(f"T must be a whole number of at least 1; got {T!r}; try T=8")
+    if not isinstance(max_spikes, int) or max_spikes < 1:
+        raise ConfigError(f"max_spikes must be a whole number of at least 1; got {max_spikes!r}")
+    _refuse_unusable(ann)
+    module = copy.deepcopy(ann).eval().requires_grad_(False)
+    network = SpikingNetwork(
+        module,
+        T=T,
+        forward=forward,
+        strict=strict,
+        max_pool=max_pool,
+        stream=stream,
+        event_input=event_input,
+    )
+    network.discover(example_input, max_spikes, spread=half_threshold == "spread")
+    return network
+
+
+class SpikingNetwork(Converted):
+    """A converted network. Build one with `convert`.
+
+    Attributes:
+        module: a copy of the ANN, in eval mode.
+        neurons: site name to its neurons; change `.threshold`, `.shift`, ... freely.
+        sites: every site in calling order, analogue ones included.
+        weight_changes: added to weights for the spiking stream (advanced calibration), by module.
+        exit_rule: early exit used by `predict`, if set.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        T: int,
+        forward: Forward = call_module,
+        strict: bool = False,
+        max_pool: MaxPool = "running_max",
+        stream: bool = False,
+        event_input: bool = False,
+    ) -> None:
+        self.module = module
+        self.T = T
+        self.forward = forward
+        self.strict = strict
+        self.max_pool: MaxPool = max_pool
+        self.stream = stream
+        self.event_input = event_input
+        self.neurons: dict[str, BurstNeuron] = {}
+        self.sites: list[Site] = []
+        self.synaptic_calls: dict[str, int] = {}
+        self.weight_changes: dict[str, Tensor] = {}
+        self.exit_rule: ExitRule | None = None
+        self.search_log: dict[str, Any] = {}
+        self._rates: dict[str, float | None] = {}
+
+    # running ---------------------------------------------------------------------------------
+
+    def __call__(self, inputs: Tensor) -> Any:
+        """Returns the mean output over T, same nest as the ANN's; inputs [B, ...] or [T, B, ...]."""
+        return self._mean(self._outputs(inputs, None))
+
+    def steps(self, inputs: Tensor) -> Any:
+        """Returns the running mean of the output after 1 … T steps, each tensor [T, B, ...]."""
+        count = torch.arange(1, self.T + 1)
+
+        def running(tensor: Tensor) -> Tensor:
+            total = tensor.unflatten(0, (self.T, -1)).cumsum(0)
+            return total / count.to(total).reshape(-1, *[1] * (total.dim() - 1))
+
+        return map_tensors(self._outputs(inputs, None), _is_rows, running)
+
+    def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
+        """Runs a batch (with early exit if `exit_rule` is set) and counts into `meter`."""
+        if self.exit_rule is not None:
+            return self.run_until_confident(inputs, self.exit_rule, meter)
+        output = self._mean(self._outputs(inputs, meter))
+        if meter is not None:
+            self._rates = {name: meter.rate(name) for name in self.neurons}
+        batch = inputs.shape[1] if self.stream else inputs.shape[0]
+        return Prediction(output=output, timesteps=torch.full((batch,), self.T))
+
+    def run_until_confident(
+        self, inputs: Tensor, rule: ExitRule, meter: EnergyMeter | None = None
+    ) -> Prediction:
+        """Runs step by step and really drops the samples that are sure enough (METHOD 7).
+
+        Args:
+            inputs: shape [B, ...] ([T, B, ...] for streams).
+            rule: when a sample may leave; its last step always ends.
+            meter: counts what was run.
+        Returns:
+            `.output` [B, K] at each sample's exit and `.timesteps` [B].
+        """
+        return timesteps.run_until_confident(self, inputs, rule, meter)
+
+    @torch.no_grad()
+    def step(
+        self, inputs: Tensor, state: RunState, index: int, meter: EnergyMeter | None = None
+    ) -> Any:
+        """Runs one step of a stepwise run and returns its raw output.
+
+        Args:
+            inputs: this step's input, shape [B, ...].
+            state: memory, changed in place; a fresh `RunState()` at the first step.
+            index: 0 for the first step.
+            meter: counts this step.
+        """
+        layout = Layout(steps=1, reference=False, batch=inputs.shape[0], T=self.T)
+        return self._pass(inputs, layout, meter, state, index)
+
+    @torch.no_grad()
+    def ann(self, inputs: Tensor) -> Any:
+        """Returns the ANN's own raw output for inputs [B, ...]."""
+        return self.forward(self.module, inputs)
+
+    def reference_pass(
+        self, inputs: Tensor, on_activation: OnActivation, meter: EnergyMeter | None = None
+    ) -> Any:
+        """Runs the ANN alone, each activation computed by `on_activation(site, rows, trace)`.
+
+        Args:
+            inputs: shape [B, ...]; of a stream the mean frame.
+            on_activation: returns the output rows and a tag (None without a meter).
+            meter: counts synaptic operations, if given.
+        """
+        layout = Layout(steps=0, reference=True, batch=inputs.shape[0], T=self.T)
+        mode = SpikingMode(self.module, layout, on_activation, max_pool=self.max_pool, meter=meter)
+        if meter is not None:
+            meter.begin(layout)
+        return mode.run(self.forward, inputs, static=True)
+
+    def two_stream_pass(
+        self, inputs: Tensor, on_activation: OnActivation
+    ) -> tuple[Any, Any, SpikingMode]:
+        """Runs ANN and SNN side by side in one forward (DESIGN section 3).
+
+        Returns the ANN's raw output, the SNN's mean output, and the mode (for what it saw).
+        """
+        batch = inputs.shape[1] if self.stream else inputs.shape[0]
+        layout = Layout(steps=self.T, reference=True, batch=batch, T=self.T)
+        if self.stream:
+            rows = torch.cat([inputs.mean(0), inputs.flatten(0, 1)])
+        else:
+            rows = inputs.repeat(self.T + 1, *[1] * (inputs.dim() - 1))
+        mode = SpikingMode(
+            self.module,
+            layout,
+            on_activation,
+            strict=self.strict,
+            max_pool=self.max_pool,
+            weight_changes=self.weight_changes,
+        )
+        out = mode.run(self.forward, rows, static=not self.stream)
+        ann = map_tensors(out, _is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[0])
+        snn = map_tensors(out, _is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[1:].mean(0))
+        return ann, snn, mode
+
+    # calibration and search --------------------------------------------------------------------
+
+    def calibrate(
+        self, batches: Batches, mode: calibration.Mode = "light", **options: Any
+    ) -> float:
+        """Sets thresholds and corrects the neurons; `mode`: none, light or advanced.
+
+        See `adacal.core.calibration.calibrate` for the options. Returns the mean divergence
+        between ANN and SNN on the calibration samples.
+        """
+        return calibration.calibrate(self, batches, mode=mode, **options)
+
+    def adafire(self, batches: Batches, **options: Any) -> dict[str, Any]:
+        """Chooses φ for each layer under a budget and recalibrates; see `adacal.core.search`."""
+        return search.adafire(self, batches, **options)
+
+    def compress(self, batches: Batches, **options: Any) -> dict[str, Any]:
+        """Raises thresholds where it costs little (SSC); see `adacal.core.compression`."""
+        return compression.compress(self, batches, **options)
+
+    def fit_exit_rule(self, batches: Batches, score: Score = "entropy", **options: Any) -> ExitRule:
+        """Fits an exit rule on labelled calibration samples; see `adacal.core.timesteps`."""
+        return timesteps.fit_exit_rule(self, batches, score=score, **options)
+
+    # looking and keeping -----------------------------------------------------------------------
+
+    def report(self) -> list[SiteReport]:
+        """Lists every site in calling order; nothing stays analogue without standing here."""
+        return [_site_report(site, self.neurons.get(site.name), self._rates) for site in self.sites]
+
+    def save(self, path: str | Path) -> None:
+        """Writes neurons and weight changes as safetensors with a JSON header."""
+        storage.save(self, Path(path))
+
+    def to(self, device: torch.device | str) -> SpikingNetwork:
+        """Moves the network to a device, in place."""
+        self.module.to(device)
+        for neuron in self.neurons.values():
+            neuron.to(device)
+        self.weight_changes = {k: v.to(device) for k, v in self.weight_changes.items()}
+        return self
+
+    # inside --------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def discover(self, example_input: Tensor, max_spikes: int, *, spread: bool) -> None:
+        """Finds the sites by one pass in which every activation acts as in the ANN."""
+        found: dict[str, BurstNeuron] = {}
+
+        def look(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
+            neuron = BurstNeuron(
+                max_spikes=max_spikes,
+                channel_dim=site.channel_dim,
+                kind=site.kind,  # type: ignore[arg-type]
+                cap=site.cap,
+                slope=site.slope,
+                spread_half_threshold=spread,
+            )
+            output = neuron.activation(rows)
+            peak = by_channel(output, site.channel_dim).abs().amax()
+            neuron.threshold = torch.clamp_min(peak / max_spikes, 1e-6).detach()
+            found[site.name] = neuron
+            return output, None
+
+        example = example_input[0] if self.stream else example_input
+        layout = Layout(steps=1, reference=True, batch=example.shape[0], T=self.T)
+        mode = SpikingMode(self.module, layout, look, strict=self.strict, max_pool=self.max_pool)
+        mode.run(self.forward, torch.cat([example, example]), static=False)
+        if not mode.sites:
+            raise UnsupportedModelError(
+                "the network calls no activation function that spikes could compute "
+                "(relu, relu6, clamp at 0, leaky relu, prelu); there is nothing to convert"
+            )
+        self.sites, self.neurons = mode.sites, found
+        self.synaptic_calls = dict(mode.synaptic_calls)
+
+    def _outputs(self, inputs: Tensor, meter: EnergyMeter | None) -> Any:
+        if self.stream:
+            if inputs.shape[0] != self.T:
+                raise ConfigError(
+                    f"a stream needs T={self.T} frames in dimension 0; got {inputs.shape[0]}"
+                )
+            rows, batch = inputs.flatten(0, 1), inputs.shape[1]
+        else:
+            rows, batch = inputs.repeat(self.T, *[1] * (inputs.dim() - 1)), inputs.shape[0]
+        layout = Layout(steps=self.T, reference=False, batch=batch, T=self.T)
+        with torch.set_grad_enabled(meter is not None and meter.keep_graph):
+            return self._pass(rows, layout, meter, None, 0)
+
+    def _pass(
+        self,
+        rows: Tensor,
+        layout: Layout,
+        meter: EnergyMeter | None,
+        state: RunState | None,
+        first_step: int,
+    ) -> Any:
+        remaining = iter([site.name for site in self.sites if site.name in self.neurons])
+
+        def fire(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
+            expected = next(remaining, None)
+            if expected != site.name:
+                raise UnsupportedModelError(
+                    f"the network called '{site.name}' where '{expected}' came at conversion; "
+                    "its calling order must not depend on the input; convert it with an example "
+                    "of the inputs it will see"
+                )
+            _, current = layout.split(rows, site.name)
+            if trace.static:
+                current = current[:1].expand_as(current)
+            memory = None
+            if state is not None:
+                memory = state.neurons.setdefault(site.name, NeuronState())
+            counts, theta = self.neurons[site.name].scan(current, self.T, memory)
+            tag = meter.fired(site, counts, theta) if meter is not None else None
+            return counts.mul_(theta).flatten(0, 1), tag
+
+        mode = SpikingMode(
+            self.module,
+            layout,
+            fire,
+            strict=self.strict,
+            max_pool=self.max_pool,
+            meter=meter,
+            weight_changes=self.weight_changes,
+            state=state,
+        )
+        if meter is not None:
+            meter.begin(layout, first_step)
+        rows = rows.view_as(rows)
+        tag = meter.input_events(rows) if meter is not None and self.event_input else None
+        set_trace(rows, Trace(static=not self.stream, tag=tag))
+        return mode.run_traced(self.forward, rows)
+
+    def _mean(self, outputs: Any) -> Any:
+        return map_tensors(outputs, _is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))
+
+
+def _is_rows(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and trace_of(tensor) is not None
+
+
+def _site_report(
+    site: Site, neuron: BurstNeuron | None, rates: dict[str, float | None]
+) -> SiteReport:
+    report = SiteReport(name=site.name, kind=site.kind, function=site.function, shape=site.shape)
+    if neuron is None:
+        return report
+    threshold = torch.as_tensor(neuron.threshold, dtype=torch.float32)
+    return replace(
+        report,
+        threshold_mean=float(threshold.mean()),
+        threshold_min=float(threshold.min()),
+        threshold_max=float(threshold.max()),
+        max_spikes=neuron.max_spikes,
+        ratio=neuron.ratio,
+        rate=rates.get(site.name),
+    )
+
+
+def _refuse_unusable(ann: nn.Module) -> None:
+    for path, module in ann.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModelError(
+                f"'{path or type(ann).__name__}' is a compiled script, whose activations cannot be "
+                "seen; pass the Python module it was made from"
+            )
+        if type(module).__name__ == "OptimizedModule":
+            raise UnsupportedModelError(
+                f"'{path or 'the network'}' is the result of torch.compile; pass the module before"
+            )
+    for name, value in [*ann.named_parameters(), *ann.named_buffers()]:
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UnsupportedModelError(
+                f"'{name}' holds NaN or infinite values; the checkpoint is damaged or training "
+                "diverged; load a sound one"
+            )

@@ -1,0 +1,166 @@
+"""The spiking neuron population of one site: parameters, and the mean it computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from adacal.core.errors import ConfigError
+from adacal.core.kernels import BurstParameters, burst_scan, capped_scan, signed_scan
+
+Kind = Literal["burst", "capped", "signed"]
+Value = Tensor | float
+
+
+@dataclass
+class NeuronState:
+    """What a neuron remembers between two steps of a stepwise run; rows are samples."""
+
+    step: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class BurstNeuron:
+    """Burst integrate-and-fire neurons standing in for one call of an activation function.
+
+    At each step `u += x_t + shift; k = clamp(floor(u/θ), 0, φ); u −= k·θ`; the output is `k·θ`.
+
+    Attributes:
+        threshold: θ, shape [C] or a scalar, activation units; must be positive.
+        max_spikes: φ, most spikes in one step (1 is a plain integrate-and-fire neuron).
+        shift: added to the current at every step, shape [C] or a scalar, activation units.
+        initial_potential: u before the first step: tensor ([C] or per-sample shape [C, *]),
+            scalar, or None for θ/2.
+        channel_dim: dimension that holds channels: 1, or -1 for tokens.
+        kind: `burst`; `capped` (ReLU6: the mean output is held at `cap`); `signed` (leaky ReLU).
+        cap: upper bound of the activation for `capped`, activation units.
+        slope: slope of the negative side for `signed`, scalar or shape [C].
+        ratio: ρ by which SSC has multiplied the threshold; for the report only.
+        spread_half_threshold: add θ/(2T) at every step instead of starting at θ/2 (parity with
+            SNN Calibration's code); needs `steps` at run time.
+    """
+
+    threshold: Value = 1.0
+    max_spikes: int = 1
+    shift: Value = 0.0
+    initial_potential: Value | None = None
+    channel_dim: int = 1
+    kind: Kind = "burst"
+    cap: float | None = None
+    slope: Value | None = None
+    ratio: float = 1.0
+    spread_half_threshold: bool = False
+
+    def parameters(self, sample: Tensor, T: int) -> BurstParameters:
+        """Returns the parameters broadcastable to one step of current.
+
+        Args:
+            sample: a tensor of shape [B, C, *] (only its shape, dtype and device are used).
+            T: number of steps of the whole run (for the spread half threshold).
+        Raises:
+            ConfigError: the threshold is not positive or `max_spikes` is below 1.
+        """
+        if self.max_spikes < 1:
+            raise ConfigError(f"max_spikes must be at least 1; got {self.max_spikes}; try 1")
+        theta = self._broadcast(self.threshold, sample)
+        shift: Tensor | None = self._broadcast(self.shift, sample)
+        if isinstance(self.shift, float | int) and self.shift == 0:
+            shift = None
+        if self.initial_potential is not None:
+            start = self._broadcast(self.initial_potential, sample)
+        elif self.spread_half_threshold:
+            start = torch.zeros_like(theta)
+            spread = theta / (2 * T)
+            shift = spread if shift is None else shift + spread
+        else:
+            start = theta / 2
+        return BurstParameters(
+            threshold=theta, max_spikes=self.max_spikes, shift=shift, initial_potential=start
+        )
+
+    def scan(
+        self, current: Tensor, T: int, state: NeuronState | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Runs the neurons over a block of steps.
+
+        Args:
+            current: input current, shape [steps, B, C, *].
+            T: number of steps of the whole run.
+            state: memory of a stepwise run, changed in place; None starts afresh.
+        Returns:
+            Spike counts, shape of `current` (signed for `signed`), and θ broadcastable to it;
+            their product is the output.
+        """
+        parameters = self.parameters(current[0], T)
+        memory = state.tensors if state is not None else {}
+        if self.kind == "burst":
+            counts, membrane = burst_scan(current, parameters, memory.get("membrane"))
+            kept = {"membrane": membrane}
+        elif self.kind == "capped":
+            assert self.cap is not None
+            counts, membrane, fired = capped_scan(
+                current,
+                parameters,
+                self.cap,
+                memory.get("membrane"),
+                memory.get("fired"),
+                state.step if state is not None else 0,
+            )
+            kept = {"membrane": membrane, "fired": fired}
+        else:
+            assert self.slope is not None
+            slope = self._broadcast(self.slope, current[0])
+            counts, received, fired = signed_scan(
+                current, parameters, slope, memory.get("received"), memory.get("fired")
+            )
+            kept = {"received": received, "fired": fired}
+        if state is not None:
+            state.tensors = kept
+            state.step += current.shape[0]
+        return counts, parameters.threshold
+
+    def activation(self, pre_activation: Tensor) -> Tensor:
+        """Returns what the ANN computes here: relu, capped relu or leaky relu."""
+        if self.kind == "capped":
+            return pre_activation.clamp(0, self.cap)
+        if self.kind == "signed":
+            assert self.slope is not None
+            slope = self._broadcast(self.slope, pre_activation)
+            return torch.where(pre_activation > 0, pre_activation, slope * pre_activation)
+        return pre_activation.clamp_min(0)
+
+    def to(self, device: torch.device | str) -> BurstNeuron:
+        """Moves the tensors to a device, in place."""
+        for name in ("threshold", "shift", "initial_potential", "slope"):
+            value = getattr(self, name)
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
+        return self
+
+    def _broadcast(self, value: Value, sample: Tensor) -> Tensor:
+        tensor = torch.as_tensor(value, dtype=sample.dtype, device=sample.device)
+        if tensor.dim() == 0:
+            return tensor
+        if tensor.dim() == 1:
+            return per_channel(tensor, sample.dim(), self.channel_dim)
+        return tensor
+
+
+def per_channel(values: Tensor, dim: int, channel_dim: int) -> Tensor:
+    """Views per-channel values so that they broadcast against a tensor with `dim` dimensions.
+
+    >>> per_channel(torch.ones(3), dim=4, channel_dim=1).shape
+    torch.Size([1, 3, 1, 1])
+    """
+    shape = [1] * dim
+    shape[channel_dim] = -1
+    return values.reshape(shape)
+
+
+def by_channel(tensor: Tensor, channel_dim: int) -> Tensor:
+    """Flattens all but the channels of [B, C, *] (or tokens [B, *, C]) to shape [C, n]."""
+    return tensor.movedim(channel_dim, 0).flatten(1)

@@ -1,0 +1,115 @@
+"""The running rules: how a non-linear operation acts on a stream so that its mean is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adacal.core.errors import UnsupportedModelError
+from adacal.core.layout import Layout, RuleState
+
+
+def apply_rule(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    layout: Layout,
+    is_stream: Callable[[Tensor], bool],
+    where: str,
+    mean: bool,
+    dim: int = 0,
+    state: RuleState | None = None,
+) -> Any:
+    """Applies a non-linear function to streams through their running sums or means.
+
+    Running mean: `y_t = t*f(mean of inputs up to t) - (t-1)*f(mean up to t-1)`, so the mean of y
+    over T is f of the mean. Running max: the same on cumulated inputs, `y_t = f(sum_t) -
+    f(sum_{t-1})`, for functions with f(a*x) = a*f(x): no division, so whole multiples of a
+    threshold stay whole multiples (DESIGN section 2).
+
+    Args:
+        function: what the network called.
+        args, kwargs: its arguments, rows laid out by `layout`.
+        layout: the layout of the rows.
+        is_stream: says which tensors carry rows of activations.
+        where: name for error messages.
+        mean: running mean if True, running sum (max) if False.
+        dim: dimension of the rows (1 for multi_head_attention_forward).
+        state: sums of a stepwise run, changed in place; None starts afresh.
+    Returns:
+        What the function returns, rows laid out as its inputs.
+    Raises:
+        UnsupportedModelError: an output has lost the rows.
+    """
+    if layout.steps == 0:
+        return function(*args, **kwargs)
+    before = state.step if state is not None else 0
+    cumulated: list[Tensor] = []
+    count = _counts(before + 1, layout.steps)
+
+    def cumulate(tensor: Tensor) -> Tensor:
+        reference, steps = layout.split(tensor, where, dim)
+        total = steps.cumsum(0)
+        if state is not None and state.inputs:
+            total = total + state.inputs[len(cumulated)]
+        cumulated.append(total[-1])
+        if mean:
+            total = total / _along_steps(count, total)
+        return layout.join(reference, total, dim)
+
+    result = function(
+        *map_tensors(args, is_stream, cumulate), **map_tensors(kwargs, is_stream, cumulate)
+    )
+    emitted: list[Tensor] = []
+
+    def differentiate(tensor: Tensor) -> Tensor:
+        reference, total = layout.split(tensor, where, dim)
+        if mean:
+            total = total * _along_steps(count, total)
+        first = state.outputs[len(emitted)] if state is not None and state.outputs else None
+        emitted.append(total[-1])
+        start = torch.zeros_like(total[:1]) if first is None else first.unsqueeze(0)
+        return layout.join(reference, total.diff(dim=0, prepend=start), dim)
+
+    def differs(tensor: Tensor) -> bool:
+        return tensor.is_floating_point() and tensor.dim() > dim
+
+    out = map_tensors(result, differs, differentiate)
+    if not emitted:
+        raise UnsupportedModelError(
+            f"{where}: the result does not keep samples in dimension {dim}, so it cannot run "
+            "time-batched; keep samples in dimension 0"
+        )
+    if state is not None:
+        state.step += layout.steps
+        state.inputs, state.outputs = cumulated, emitted
+    return out
+
+
+def _counts(first: int, steps: int) -> Tensor:
+    return torch.arange(first, first + steps, dtype=torch.float32)
+
+
+def _along_steps(count: Tensor, like: Tensor) -> Tensor:
+    return count.to(like).reshape(-1, *[1] * (like.dim() - 1))
+
+
+def map_tensors(
+    value: Any, chosen: Callable[[Tensor], bool], change: Callable[[Tensor], Tensor]
+) -> Any:
+    """Applies `change` to the chosen tensors in a nest of tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return change(value) if chosen(value) else value
+    if hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(item, chosen, change) for item in value))
+    if isinstance(value, tuple) and type(value) is not tuple:
+        return type(value)(map_tensors(item, chosen, change) for item in value)
+    if isinstance(value, list | tuple):
+        return type(value)(map_tensors(item, chosen, change) for item in value)
+    if isinstance(value, dict):
+        return {key: map_tensors(item, chosen, change) for key, item in value.items()}
+    return value

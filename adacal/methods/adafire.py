@@ -1,0 +1,95 @@
+"""Burst neurons whose φ is chosen layer by layer under an energy budget.
+
+Card:   data: calibration inputs, no labels | weights: untouched (shifts of the current) | passes:
+        2 and one backward a class | spikes: burst
+Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219), AdaFire. Differs: sensitivities from
+        gradient probes by default, thresholds re-estimated for each φ, costs in pJ with fan-out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from adacal.core.converted import Converted
+from adacal.core.errors import ConfigError
+from adacal.core.network import SpikingNetwork
+from adacal.methods.base import METHODS, Calibration, Method, start
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaFireOptions:
+    """Options of the φ search.
+
+    Attributes:
+        max_spikes: smallest and largest φ tried.
+        budget: the uniform φ whose cost is the budget.
+        ratio: factor on that budget.
+        sensitivity: `probe` or `exact`.
+        cost: `pj` or `spikes`.
+        samples: calibration samples that the tables are measured on.
+    """
+
+    max_spikes: tuple[int, int] = (1, 8)
+    budget: int = 4
+    ratio: float = 1.0
+    sensitivity: Literal["probe", "exact"] = "probe"
+    cost: Literal["pj", "spikes"] = "pj"
+    samples: int = 64
+
+    def __post_init__(self) -> None:
+        low, high = self.max_spikes
+        object.__setattr__(self, "max_spikes", (low, high))
+        if not 1 <= low <= self.budget <= high:
+            raise ConfigError(
+                f"adafire needs 1 <= low <= budget <= high; got max_spikes={self.max_spikes} and "
+                f"budget={self.budget}; try max_spikes=(1, 8), budget=4"
+            )
+        if self.sensitivity not in {"probe", "exact"} or self.cost not in {"pj", "spikes"}:
+            raise ConfigError(
+                "adafire.sensitivity is 'probe' or 'exact' and adafire.cost 'pj' or 'spikes'; got "
+                f"{self.sensitivity!r} and {self.cost!r}"
+            )
+        if self.ratio <= 0:
+            raise ConfigError(f"adafire.ratio must be positive; got {self.ratio}; try 1.0")
+
+
+@METHODS.register_module(name="adafire")
+@dataclass(frozen=True, kw_only=True)
+class AdaFire(AdaFireOptions, Method):
+    """AdaFire alone; see `AdaFireOptions`.
+
+    Attributes:
+        calibration: none, light or advanced.
+    """
+
+    calibration: Literal["none", "light", "advanced"] = "light"
+
+    name: ClassVar[str] = "adafire"
+
+    def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
+        """Searches φ, then recalibrates."""
+        network = start(ann, example_input, calibration, self.budget)
+        run_adafire(network, calibration, self, self.calibration)
+        return network
+
+
+def run_adafire(
+    network: SpikingNetwork, calibration: Calibration, options: AdaFireOptions, mode: str
+) -> None:
+    """Runs the search on a network and notes what it chose."""
+    notes: dict[str, Any] = network.adafire(
+        calibration.batches,
+        max_spikes=options.max_spikes,
+        budget=options.budget,
+        ratio=options.ratio,
+        sensitivity=options.sensitivity,
+        cost=options.cost,
+        samples=options.samples,
+        mode=mode,
+        divergence=calibration.divergence,
+        generator=calibration.generator,
+    )
+    network.search_log["adafire"] = notes

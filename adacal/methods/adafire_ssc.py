@@ -1,0 +1,78 @@
+"""AdaFire, then raised thresholds where the output hardly notices.
+
+Card:   data: calibration inputs, no labels | weights: untouched (shifts of the current) | passes:
+        3 and two backwards a class | spikes: burst
+Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219), AdaFire and Sensitivity Spike
+        Compression. Differs: as adafire; ratios go to the layers in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from adacal.core.converted import Converted
+from adacal.core.errors import ConfigError
+from adacal.core.network import SpikingNetwork
+from adacal.methods.adafire import AdaFire, run_adafire
+from adacal.methods.base import METHODS, Calibration, start
+
+SSC_DEFAULTS: Mapping[str, Any] = {"ratios": (1.0, 10.0, 0.5), "tolerance": 1.0}
+
+
+@METHODS.register_module(name="adafire_ssc")
+@dataclass(frozen=True, kw_only=True)
+class AdaFireSsc(AdaFire):
+    """AdaFire with compression.
+
+    Attributes:
+        ssc: `ratios` (first, last, step) and `tolerance` (allowed sum of sensitivities, in units of
+            the sum without compression).
+    """
+
+    ssc: Mapping[str, Any] = field(default_factory=lambda: dict(SSC_DEFAULTS))
+
+    name: ClassVar[str] = "adafire_ssc"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ssc(self.ssc)
+
+    def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
+        """Searches φ, then ρ."""
+        network = start(ann, example_input, calibration, self.budget)
+        run_adafire(network, calibration, self, self.calibration)
+        run_ssc(network, calibration, self.ssc, self.calibration, self.sensitivity, self.cost)
+        return network
+
+
+def check_ssc(options: Mapping[str, Any]) -> None:
+    """Raises ConfigError for an unknown option of SSC."""
+    unknown = set(options) - set(SSC_DEFAULTS)
+    if unknown:
+        raise ConfigError(f"ssc takes {', '.join(SSC_DEFAULTS)}; got {', '.join(sorted(unknown))}")
+
+
+def run_ssc(
+    network: SpikingNetwork,
+    calibration: Calibration,
+    options: Mapping[str, Any],
+    mode: str,
+    sensitivity: str,
+    cost: str,
+) -> None:
+    """Compresses a calibrated network and notes what was chosen."""
+    setting = {**SSC_DEFAULTS, **options}
+    network.search_log["ssc"] = network.compress(
+        calibration.batches,
+        ratios=tuple(setting["ratios"]),
+        tolerance=setting["tolerance"],
+        sensitivity=sensitivity,
+        cost=cost,
+        mode=mode,
+        divergence=calibration.divergence,
+        generator=calibration.generator,
+    )

@@ -1,0 +1,82 @@
+"""The whole of Adaptive Calibration: AdaFire, spike compression, input-aware timesteps.
+
+Card:   data: calibration inputs and labels | weights: untouched (shifts of the current) | passes:
+        4 and two backwards a class | spikes: burst
+Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219). Differs: as adafire and adafire_ssc;
+        samples that may stop really leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from adacal.core.converted import Converted
+from adacal.core.errors import ConfigError
+from adacal.methods.adafire import AdaFireOptions, run_adafire
+from adacal.methods.adafire_ssc import SSC_DEFAULTS, check_ssc, run_ssc
+from adacal.methods.base import METHODS, Calibration, Method, start
+
+IAT_DEFAULTS: Mapping[str, Any] = {
+    "score": "entropy",
+    "rule": "paper",
+    "base": 0.6,
+    "tolerance": 0.0,
+}
+
+
+@METHODS.register_module(name="adaptive_calibration")
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveCalibration(Method):
+    """AdaFire + SSC + IAT.
+
+    Attributes:
+        calibration: none, light or advanced.
+        adafire: options of `AdaFireOptions`.
+        ssc: options of SSC, or None to leave it out.
+        iat: `score` (entropy, confidence), `rule` (paper, accuracy), `base` (the paper's a),
+            `tolerance` (points, for rule accuracy); None to leave it out.
+    """
+
+    calibration: Literal["none", "light", "advanced"] = "light"
+    adafire: Mapping[str, Any] = field(default_factory=dict)
+    ssc: Mapping[str, Any] | None = field(default_factory=lambda: dict(SSC_DEFAULTS))
+    iat: Mapping[str, Any] | None = field(default_factory=lambda: dict(IAT_DEFAULTS))
+
+    name: ClassVar[str] = "adaptive_calibration"
+
+    def __post_init__(self) -> None:
+        self._adafire()
+        if self.ssc is not None:
+            check_ssc(self.ssc)
+        unknown = set(self.iat or {}) - set(IAT_DEFAULTS)
+        if unknown:
+            raise ConfigError(
+                f"iat takes {', '.join(IAT_DEFAULTS)}; got {', '.join(sorted(unknown))}"
+            )
+
+    def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
+        """Searches φ, then ρ, then fits the exit rule on the same calibration samples."""
+        options = self._adafire()
+        network = start(ann, example_input, calibration, options.budget)
+        run_adafire(network, calibration, options, self.calibration)
+        if self.ssc is not None:
+            sensitivity, cost = options.sensitivity, options.cost
+            run_ssc(network, calibration, self.ssc, self.calibration, sensitivity, cost)
+        if self.iat is not None:
+            rule = network.fit_exit_rule(calibration.batches, **{**IAT_DEFAULTS, **self.iat})
+            network.exit_rule = rule
+            network.search_log["iat"] = {
+                "score": rule.score,
+                "thresholds": [float(value) for value in rule.thresholds],
+            }
+        return network
+
+    def _adafire(self) -> AdaFireOptions:
+        try:
+            return AdaFireOptions(**self.adafire)
+        except TypeError as error:
+            raise ConfigError(f"adaptive_calibration.adafire: {error}") from error

@@ -1,0 +1,151 @@
+"""What a method is: a card, options that check themselves, and a recipe over the core."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from mmengine.registry import Registry
+from torch import Tensor, nn
+
+from adacal.core.converted import Converted
+from adacal.core.errors import ConfigError
+from adacal.core.network import SpikingNetwork, convert
+
+METHODS = Registry("adacal method", scope="adacal")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader must know of a method before comparing it, from its module's docstring."""
+
+    data: str
+    weights: str
+    passes: str
+    spikes: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a method may use; all of it comes from training data.
+
+    Attributes:
+        T: timesteps, at least 1.
+        batches: (inputs, targets) pairs, on the device of the network.
+        forward: calls the module for its raw outputs.
+        divergence: how far two raw outputs are apart, one number a sample.
+        generator: the only source of randomness.
+        stream: inputs are [T, B, ...].
+        event_input: inputs are event counts.
+    """
+
+    T: int
+    batches: Sequence[tuple[Tensor, Any]]
+    forward: Callable[[nn.Module, Any], Any]
+    divergence: Callable[[Any, Any], Tensor]
+    generator: torch.Generator
+    stream: bool = False
+    event_input: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """Base of all methods; a subclass is a frozen dataclass whose fields are its options.
+
+    Attributes:
+        name: registry name.
+        uses_T: whether the result depends on T.
+        deterministic: whether the calibration seed changes nothing.
+    """
+
+    name: ClassVar[str] = ""
+    uses_T: ClassVar[bool] = True
+    deterministic: ClassVar[bool] = False
+
+    @abstractmethod
+    def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
+        """Converts and calibrates.
+
+        Args:
+            ann: the trained network; left untouched.
+            example_input: shape [B, ...], to find the sites with.
+            calibration: data and how to use it.
+        """
+
+    @classmethod
+    def card(cls) -> Card:
+        """Reads the card from the docstring of the method's module.
+
+        Raises:
+            ConfigError: the docstring has no complete card.
+        """
+        text = " ".join((sys.modules[cls.__module__].__doc__ or "").split())
+        fields = {}
+        for key in ("data", "weights", "passes", "spikes"):
+            found = re.search(rf"\b{key}:\s*([^|]+?)\s*(?:\||Source:)", text)
+            fields[key] = found.group(1) if found else ""
+        source = re.search(r"Source:\s*(.+)$", text)
+        card = Card(**fields, source=source.group(1) if source else "")
+        missing = [key for key, value in vars(card).items() if not value]
+        if missing:
+            raise ConfigError(
+                f"method '{cls.name}' has no {', '.join(missing)} in its card; write 'Card: data: "
+                "… | weights: … | passes: … | spikes: …' and 'Source: …' in the module docstring"
+            )
+        return card
+
+
+def start(
+    ann: nn.Module, example_input: Tensor, calibration: Calibration, max_spikes: int
+) -> SpikingNetwork:
+    """Converts with a uniform φ; the first line of most recipes."""
+    return convert(
+        ann,
+        example_input,
+        T=calibration.T,
+        max_spikes=max_spikes,
+        stream=calibration.stream,
+        event_input=calibration.event_input,
+        forward=calibration.forward,
+    )
+
+
+def calibrate(
+    network: SpikingNetwork,
+    calibration: Calibration,
+    mode: Literal["none", "light", "advanced"],
+    **options: Any,
+) -> float:
+    """Calibrates with everything that `calibration` offers and notes the divergence."""
+    found = network.calibrate(
+        calibration.batches,
+        mode,
+        generator=calibration.generator,
+        divergence=calibration.divergence,
+        **options,
+    )
+    network.search_log["calibration_divergence"] = found
+    return found
+
+
+def check_max_spikes(method: Method, value: int) -> None:
+    """Raises ConfigError unless φ is a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(
+            f"{method.name}.max_spikes must be a whole number of at least 1; got {value!r}; try 4"
+        )
+
+
+def load_methods() -> None:
+    """Imports every module beside this one, so that its methods register themselves."""
+    package = importlib.import_module("adacal.methods")
+    for module in pkgutil.iter_modules(package.__path__, prefix="adacal.methods."):
+        importlib.import_module(module.name)

@@ -1,0 +1,42 @@
+"""MMSE thresholds and a shift that restores each channel's mean, layer after layer.
+
+Card:   data: calibration inputs, no labels | weights: untouched (shifts of the current) | passes:
+        1 | spikes: binary
+Source: Li et al. 2021 (SNN Calibration, arXiv 2106.06984), light pipeline. Differs: one forward
+        calibrates all layers; the correction is repeated on the neuron's own current.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from adacal.core.converted import Converted
+from adacal.methods.base import METHODS, Calibration, Method, calibrate, check_max_spikes, start
+
+
+@METHODS.register_module(name="snn_calibration_light")
+@dataclass(frozen=True, kw_only=True)
+class SnnCalibrationLight(Method):
+    """Light calibration.
+
+    Attributes:
+        max_spikes: φ, 1 in the paper.
+        repeats: rounds of the correction; 1 is the paper's.
+    """
+
+    max_spikes: int = 1
+    repeats: int = 6
+
+    name: ClassVar[str] = "snn_calibration_light"
+
+    def __post_init__(self) -> None:
+        check_max_spikes(self, self.max_spikes)
+
+    def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
+        """Calibrates in one forward."""
+        network = start(ann, example_input, calibration, self.max_spikes)
+        calibrate(network, calibration, "light", repeats=self.repeats)
+        return network

@@ -1,0 +1,333 @@
+"""A run, said in full: loads mmengine configs, applies overrides, checks every name and number.
+
+Configs are python files that mmengine executes: run only configs you trust, as with any code.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+
+from adacal.core.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from adacal.methods.base import Method
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CONFIG_FOLDER = CHECKOUT / "configs"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConversionConfig(_Part):
+    """How long the network runs; whatever else a config's `conversion` holds goes to the method."""
+
+    T: StrictInt = Field(gt=0)
+
+
+class CalibrationConfig(_Part):
+    """How many training samples the conversion may look at."""
+
+    n_samples: StrictInt = Field(default=128, gt=0)
+
+
+class EvaluationConfig(_Part):
+    """How the test set is run.
+
+    Attributes:
+        batch_size: test samples a call.
+        latency_repeats: timed calls of ANN and SNN each; 0 leaves the latency out.
+    """
+
+    batch_size: StrictInt = Field(default=100, gt=0)
+    latency_repeats: StrictInt = Field(default=3, ge=0)
+
+
+class RunConfig(_Part):
+    """One run. `plain()` of it goes into the record and builds the same run again."""
+
+    task: dict[str, Any]
+    model: dict[str, Any]
+    method: dict[str, Any]
+    conversion: ConversionConfig
+    calibration: CalibrationConfig = CalibrationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    schedule: dict[str, Any] | None = None
+    seed: StrictInt = Field(default=0, ge=0)
+    custom_imports: dict[str, Any] | None = None
+
+    @property
+    def method_name(self) -> str:
+        """Registry name of the method."""
+        return str(self.method["type"])
+
+    @property
+    def uses_T(self) -> bool:
+        """Whether the number of steps means anything to the method."""
+        return bool(getattr(self.build_method(), "uses_T", True))
+
+    def plain(self) -> dict[str, Any]:
+        """Returns the run as a JSON-able dict that `resolve` accepts."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def build_method(self) -> Method:
+        """Builds the method with its options.
+
+        Raises:
+            ConfigError: an unknown method or option, or a value out of range.
+        """
+        options = {key: value for key, value in self.method.items() if key != "type"}
+        return make_method(self.method_name, options)
+
+    def method_options(self) -> dict[str, Any]:
+        """Returns every option of the method, defaults included, JSON-able."""
+        return dict(plain_value(dataclasses.asdict(self.build_method()), "method"))
+
+    def label(self) -> str:
+        """Returns the method's name with the options that set this run apart."""
+        return method_label(self.method_name, self.method_options())
+
+
+def load(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Loads a run config by path or shipped name and checks it.
+
+    Args:
+        source: a path, or a name below `configs/` such as `classification2d/mnist5k_lenet_light`.
+        overrides: `key.key=value` strings; values are python literals or else strings.
+
+    Raises:
+        ConfigError: the file, a key, a name or a value is wrong.
+    """
+    path = find(source)
+    return resolve(read(path, overrides), origin=str(source))
+
+
+def find(source: str | Path) -> Path:
+    """Returns the file of a config given by path or by its name below `configs/`."""
+    name = str(source)
+    for candidate in (Path(name), Path("configs") / name, CONFIG_FOLDER / name):
+        for path in (candidate, candidate.with_name(candidate.name + ".py")):
+            if path.is_file():
+                return path
+    raise ConfigError(unknown_name("config", name.removesuffix(".py"), shipped()))
+
+
+def shipped() -> list[str]:
+    """Returns the names of the shipped run configs, without `_base_` pieces."""
+    files = CONFIG_FOLDER.rglob("*.py")
+    names = (path.relative_to(CONFIG_FOLDER).with_suffix("").as_posix() for path in files)
+    return sorted(name for name in names if not name.startswith("_base_/"))
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Executes a config file with its `_base_` files and returns plain values, unchecked."""
+    from mmengine.config import Config
+
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:
+        reason = str(error).strip() or "no message"
+        raise ConfigError(
+            f"the config {path} cannot be executed ({type(error).__name__}: {reason}); "
+            "mend the file"
+        ) from error
+    if overrides:
+        config.merge_from_dict(parse_overrides(overrides))
+    values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
+    return {key: plain_value(value, key) for key, value in values.items()}
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Parses `key.key=value` strings.
+
+    >>> parse_overrides(["conversion.T=4", "model.name=lenet"])
+    {'conversion.T': 4, 'model.name': 'lenet'}
+    """
+    parsed: dict[str, Any] = {}
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(
+                f"--cfg-options takes key=value, got '{text}'; write for example conversion.T=4"
+            )
+        try:
+            parsed[key.strip()] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed[key.strip()] = value
+    return parsed
+
+
+def resolve(raw: Mapping[str, Any], origin: str = "config") -> RunConfig:
+    """Checks a raw config and brings it into its one canonical form.
+
+    Options given under `conversion` override the method's; T and the seed are set to 1 and 0 for
+    methods that say they do not depend on them, so that such a run has one identity.
+
+    Args:
+        raw: plain values, as `read` returns.
+        origin: what error messages call the config.
+
+    Raises:
+        ConfigError: one sentence about the first thing that is wrong.
+    """
+    values = copy.deepcopy(dict(raw))
+    unknown = [key for key in values if key not in _KEYS]
+    if unknown:
+        raise ConfigError(f"{origin}: {unknown_name('config key', unknown[0], _KEYS)}")
+    for key in ("task", "model", "method"):
+        _require_type(values, key, origin)
+    if values.get("custom_imports"):
+        _import_custom(values["custom_imports"], origin)
+    conversion = values.get("conversion")
+    if not isinstance(conversion, dict):
+        raise ConfigError(f"{origin}: 'conversion' must be a dict such as dict(T=8)")
+    steps = {key: conversion.pop(key) for key in ("T",) if key in conversion}
+    values["method"] = merge(values["method"], conversion)
+    values["conversion"] = steps
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_sentence(error)}") from error
+    method = config.build_method()
+    changes: dict[str, Any] = {}
+    if not getattr(method, "uses_T", True):
+        changes["conversion"] = ConversionConfig(T=1)
+    if getattr(method, "deterministic", False):
+        changes["seed"] = 0
+    return config.model_copy(update=changes)
+
+
+def make_method(name: str, options: Mapping[str, Any]) -> Method:
+    """Builds a method by its registry name, naming the near option where one is misspelt."""
+    from adacal.methods.base import METHODS, load_methods
+
+    load_methods()
+    kind = METHODS.get(name)
+    if kind is None:
+        raise ConfigError(unknown_name("method", name, METHODS.module_dict))
+    fields = [field.name for field in dataclasses.fields(kind) if field.init]
+    for option in options:
+        if option not in fields:
+            raise ConfigError(unknown_name(f"option of method '{name}'", option, fields))
+    try:
+        return kind(**{key: _tuples(value) for key, value in options.items()})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"method '{name}' does not accept these options: {error}") from error
+
+
+def method_label(name: str, options: Mapping[str, Any]) -> str:
+    """Returns a row's name: the method, and in brackets the options that are not the default.
+
+    A whole-number `max_spikes` above 1 is always shown: it is what readers compare by.
+    """
+    from adacal.methods.base import METHODS
+
+    kind = METHODS.get(name)
+    defaults = {} if kind is None else plain_value(dataclasses.asdict(kind()), "method")
+    shown = []
+    for key, value in options.items():
+        burst = key == "max_spikes" and isinstance(value, int) and value > 1
+        if burst or key not in defaults or defaults[key] != value:
+            shown.append(f"{key}={_short(value, defaults.get(key))}")
+    return f"{name}({', '.join(shown)})" if shown else name
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `base` with the values of `over`, dicts merged key by key.
+
+    >>> merge({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+    {'a': {'x': 1, 'y': 3}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """Returns the first hex digits of the sha256 of a JSON-able value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def plain_value(value: Any, where: str) -> Any:
+    """Returns the value with lists for tuples; raises ConfigError for what JSON cannot hold."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(item, where) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(
+        f"'{where}' holds a {type(value).__name__}; configs take numbers, strings, lists and dicts"
+    )
+
+
+_KEYS = list(RunConfig.model_fields)
+
+
+def _require_type(values: Mapping[str, Any], key: str, origin: str) -> None:
+    part = values.get(key)
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        raise ConfigError(f"{origin}: '{key}' must be a dict with a 'type' string; got {part!r}")
+
+
+def _import_custom(custom: Mapping[str, Any], origin: str) -> None:
+    from mmengine.utils import import_modules_from_strings
+
+    try:
+        import_modules_from_strings(**custom)
+    except (ImportError, TypeError) as error:
+        raise ConfigError(f"{origin}: custom_imports failed: {error}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    got = first["input"]
+    if first["type"] == "missing":
+        return f"'{where}' is not set; add it, for example --cfg-options {where}=8"
+    if first["type"] == "extra_forbidden":
+        parent, _, key = where.rpartition(".")
+        parts: dict[str, type[_Part]] = {
+            "calibration": CalibrationConfig,
+            "evaluation": EvaluationConfig,
+        }
+        known = list(parts[parent].model_fields) if parent in parts else _KEYS
+        return unknown_name(f"{parent} option", key, known)
+    if first["type"] == "greater_than":
+        return f"{where} must be above {first['ctx']['gt']}; got {got}"
+    if first["type"] == "greater_than_equal":
+        return f"{where} must be at least {first['ctx']['ge']}; got {got}"
+    if first["type"] == "int_type":
+        return f"{where} must be a whole number; got {got!r}"
+    return f"{where}: {first['msg'].lower()}; got {got!r}"
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value
+
+
+def _short(value: Any, default: Any) -> str:
+    if isinstance(value, Mapping):
+        known = default if isinstance(default, Mapping) else {}
+        items = [(k, v) for k, v in value.items() if k not in known or known[k] != v]
+        return "{" + ", ".join(f"{k}={_short(v, known.get(k))}" for k, v in items) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_short(item, None) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,351 @@
+"""What the commands print: bars, summaries, one run layer by layer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from adacal.suite.matrix import Cell, Outcome
+from adacal.suite.records import RunRecord
+from adacal.suite.session import Progress
+from adacal.suite.store import RecordStore
+
+if TYPE_CHECKING:
+    from adacal.suite.leaderboard import Board
+    from adacal.suite.verify import Verification
+
+OFF_TERMINAL_WIDTH = 200
+
+
+def output() -> Console:
+    """Returns a console on stdout, wide where no terminal limits it."""
+    wide = None if sys.stdout.isatty() else OFF_TERMINAL_WIDTH
+    return Console(width=wide, soft_wrap=False, highlight=False)
+
+
+class Bars:
+    """Progress bars on stderr: one for the cell under way, one for all; lines off a terminal."""
+
+    def __init__(self, progress: RichProgress) -> None:
+        """Wraps a started rich progress."""
+        self.progress = progress
+        self.interactive = progress.console.is_terminal
+        self._cell = progress.add_task("", total=None, visible=False)
+        self._all = progress.add_task("matrix", total=None, visible=False)
+        self._started = time.perf_counter()
+
+    def stage(self, name: str) -> Progress:
+        """Returns a progress function that shows (stage, done, total) of a run."""
+
+        def update(stage: str, done: int, total: int) -> None:
+            text = stage if stage == name else f"{name}: {stage}"
+            self.progress.update(
+                self._cell, description=escape(text), completed=done, total=total, visible=True
+            )
+
+        return update
+
+    def listener(self, total: int) -> Bars:
+        """Returns itself as a matrix listener of so many cells."""
+        self.progress.update(self._all, total=total, completed=0, visible=True)
+        return self
+
+    def cell_started(self, cell: Cell, position: int, total: int) -> Progress:
+        """Shows which cell runs."""
+        self.progress.update(self._all, description=f"cell {position + 1} of {total}")
+        self._started = time.perf_counter()
+        return self.stage(cell.name)
+
+    def cell_ended(self, cell: Cell, state: str, note: str) -> None:
+        """Moves the overall bar; prints a line for what failed, or for each cell off a terminal."""
+        self.progress.advance(self._all)
+        seconds = time.perf_counter() - self._started
+        line = f"{state:8} {cell.name} ({seconds:.1f} s)"
+        if state == "failed":
+            line += f": {note}"
+        if state == "failed" or not (self.interactive or state == "skipped"):
+            self.progress.console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Bars]:
+    """Shows progress bars on stderr for the length of a block."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with RichProgress(*columns, console=console, transient=True) as progress:
+        bars = Bars(progress)
+        yield bars
+
+
+def show_summary(record: RunRecord, path: Path) -> None:
+    """Prints what a run found in a few lines."""
+    console = output()
+    name, unit = record.metric.name, record.metric.unit
+    words = name.removesuffix("_pct").replace("_", " ")
+    energy, ann_energy = record.energy.energy_pj, record.energy.ann_energy_pj
+    steps = f", T={record.T}" if record.uses_T else ""
+    console.print(
+        f"[bold]{escape(record.label)}[/bold]{steps} on {record.dataset} / {record.model} "
+        f"({record.strictness}, seed {record.seed}, {record.n_test:,} test samples)"
+    )
+    table = Table(show_header=True, box=None, pad_edge=False)
+    table.add_column("")
+    for column in ("ANN", "converted"):
+        table.add_column(column, justify="right")
+    rows = [
+        (f"{words} ({unit})", f"{record.ann[name]:.2f}", f"{record.snn[name]:.2f}"),
+        ("MACs a sample", f"{record.energy.ann_macs:,.0f}", f"{record.energy.macs:,.0f}"),
+        ("SOPs a sample", "–", f"{record.energy.sops:,.0f}"),
+        ("spikes a sample", "–", f"{record.energy.spikes:,.0f}"),
+    ]
+    for model in energy:
+        rows.append(
+            (
+                f"energy, {model} (µJ)",
+                f"{ann_energy[model] / 1e6:.3f}",
+                f"{energy[model] / 1e6:.3f}",
+            )
+        )
+    if record.latency is not None:
+        latency = record.latency
+        rows.append(("wall time (ms/sample)", f"{latency.ann_ms:.3f}", f"{latency.snn_ms:.3f}"))
+    rows.append(("mean steps", "–", f"{record.timesteps.mean:.2f}"))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    divergence = "–" if record.divergence is None else f"{record.divergence:.4f}"
+    console.print(
+        f"divergence {divergence}; calibrated in {record.calibration.seconds:.1f} s "
+        f"on {record.calibration.samples} samples"
+    )
+    console.print(f"record {record.id}: {escape(str(path))}", soft_wrap=True)
+
+
+def show_record(record: RunRecord, path: Path) -> None:
+    """Prints one run layer by layer."""
+    show_summary(record, path)
+    console = output()
+    if record.sites:
+        console.print(_sites(record))
+    if record.layers:
+        console.print(_layers(record))
+    if record.search_log:
+        console.print(f"search: {escape(str(record.search_log))}", soft_wrap=True)
+    histogram = record.timesteps.histogram
+    exits = {t: n for t, n in enumerate(histogram) if n}
+    if record.uses_T and len(exits) > 1:
+        text = ", ".join(f"{t}: {n:,}" for t, n in exits.items())
+        console.print(f"samples by exit step: {text}")
+    env = record.environment
+    place = env.accelerator or env.processor
+    commit = (env.commit[:10] or "no commit") + (" with changes" if env.dirty else "")
+    console.print(
+        f"{record.created}, {place}, {env.threads} threads, torch {env.torch}, "
+        f"adacal {env.adacal} ({commit})",
+        soft_wrap=True,
+    )
+
+
+def _sites(record: RunRecord) -> Table:
+    table = Table(title="neurons (one a call of an activation)", title_justify="left")
+    for column in ("site", "kind", "function", "shape"):
+        table.add_column(column)
+    for column in ("θ mean", "θ min … max", "φ", "ρ", "spikes / neuron / step", "spikes", "share"):
+        table.add_column(column, justify="right")
+    spikes = {layer.name: layer.spikes for layer in record.layers}
+    total = record.energy.spikes
+    for site in record.sites:
+        own = spikes.get(site.name)
+        span = "–"
+        if site.threshold_min is not None and site.threshold_max is not None:
+            span = f"{site.threshold_min:.3g} … {site.threshold_max:.3g}"
+        table.add_row(
+            escape(site.name),
+            site.kind,
+            site.function,
+            "x".join(map(str, site.shape)),
+            _or_dash(site.threshold_mean, ".3g"),
+            span,
+            _or_dash(site.max_spikes, "d"),
+            f"{site.ratio:g}",
+            _or_dash(site.rate, ".4f"),
+            _or_dash(own, ",.0f"),
+            _share(own, total),
+        )
+    return table
+
+
+def _layers(record: RunRecord) -> Table:
+    table = Table(title="operations of a sample", title_justify="left")
+    table.add_column("layer")
+    for column in ("SOPs", "share", "MACs", "share"):
+        table.add_column(column, justify="right")
+    for layer in record.layers:
+        if layer.sops or layer.macs:
+            table.add_row(
+                escape(layer.name),
+                f"{layer.sops:,.0f}",
+                _share(layer.sops, record.energy.sops),
+                f"{layer.macs:,.0f}",
+                _share(layer.macs, record.energy.macs),
+            )
+    return table
+
+
+def show_boards(found: Sequence[Board], results: str) -> None:
+    """Prints leaderboards with the command that runs a row again."""
+    from adacal.suite.tables import reproduce, terminal
+
+    console = output()
+    for board in found:
+        console.print(terminal(board))
+        console.print(
+            f"energy: {board.ranking.energy_model}; run a row again: {reproduce(board, results)}\n",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def show_plan(planned: Sequence[tuple[Cell, str]]) -> None:
+    """Prints the cells of a matrix and what would happen to each."""
+    console = output()
+    for cell, state in planned:
+        console.print(f"{state:10} {cell.name}", markup=False, soft_wrap=True)
+    states = [state for _, state in planned]
+    console.print(
+        f"{len(states)} cells: {states.count('to run')} to run, "
+        f"{states.count('recorded')} recorded, "
+        f"{sum(state.startswith('cannot') for state in states)} that cannot run"
+    )
+
+
+def show_outcome(outcome: Outcome, store: RecordStore) -> None:
+    """Prints what a matrix did; failures with their reasons."""
+    console = output()
+    for failure in outcome.failed:
+        console.print(
+            f"failed: {failure.cell.name}: {failure.reason}", markup=False, soft_wrap=True
+        )
+    console.print(
+        f"{len(outcome.done)} cells run, {len(outcome.skipped)} recorded before, "
+        f"{len(outcome.failed)} failed; records in {store.folder}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if outcome.failed:
+        console.print(f"reasons in {store.failed_folder}", markup=False, soft_wrap=True)
+
+
+def show_verification(outcome: Verification, path: Path) -> None:
+    """Prints the comparison of a record with its second run."""
+    console = output()
+    table = Table(title=f"verify {path.name}", title_justify="left")
+    table.add_column("quantity")
+    for column in ("recorded", "now", "may differ by"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for entry in outcome.comparisons:
+        row = (_plain(entry.recorded), _plain(entry.measured), entry.allowed)
+        style = "" if entry.ok else "bold red"
+        table.add_row(entry.quantity, *row, "ok" if entry.ok else "differs", style=style)
+    console.print(table)
+    console.print(outcome.explanation, soft_wrap=True)
+    console.print("verified" if outcome.ok else "not verified: the marked numbers differ")
+
+
+def show_names(what: str | None) -> None:
+    """Prints the names of everything registered or shipped, or of one kind."""
+    from adacal.methods.base import METHODS, load_methods
+    from adacal.suite import config as configs
+    from adacal.suite.matrix import MATRIX_FOLDER
+    from adacal.suite.registry import DATASETS, MODELS, TASKS, load_tasks
+
+    load_tasks()
+    load_methods()
+    groups: dict[str, list[tuple[str, str]]] = {
+        "tasks": [(name, _first_line(kind)) for name, kind in TASKS.module_dict.items()],
+        "datasets": [(name, _first_line(kind)) for name, kind in DATASETS.module_dict.items()],
+        "models": [(name, _first_line(kind)) for name, kind in MODELS.module_dict.items()],
+        "methods": [(name, _card(kind)) for name, kind in METHODS.module_dict.items()],
+        "configs": [
+            (name, _comment(configs.CONFIG_FOLDER / f"{name}.py")) for name in configs.shipped()
+        ],
+        "matrices": [(path.stem, _comment(path)) for path in sorted(MATRIX_FOLDER.glob("*.py"))],
+    }
+    console = output()
+    for title, entries in groups.items():
+        if what not in (None, title):
+            continue
+        table = Table(title=title, title_justify="left", show_header=False, box=None)
+        for name, text in sorted(entries):
+            table.add_row(escape(name), escape(text))
+        console.print(table)
+
+
+def training_log() -> Callable[[dict[str, float]], None]:
+    """Returns a function that prints an epoch's numbers on a line."""
+    console = Console(stderr=True, highlight=False)
+
+    def log(numbers: dict[str, float]) -> None:
+        console.print("  ".join(f"{key} {value:.6g}" for key, value in numbers.items()))
+
+    return log
+
+
+def show_training(result: Any) -> None:
+    """Prints what training returned: plain numbers and paths, one a line."""
+    console = output()
+    if isinstance(result, dict):
+        for key, value in result.items():
+            if isinstance(value, str | int | float | Path):
+                console.print(f"{key}: {value}", markup=False, soft_wrap=True)
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+def _card(kind: Any) -> str:
+    card = kind.card()
+    return f"{card.spikes}; {card.data}; {card.passes} passes; {card.source}"
+
+
+def _comment(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.strip('"# ')
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _share(part: float | None, total: float) -> str:
+    return f"{100 * part / total:.1f} %" if part is not None and total else "–"
+
+
+def _plain(value: float | str | None) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else f"{value:.6g}"

@@ -1,0 +1,103 @@
+"""Where a run happened: versions, processor, threads, commit. Goes into every record."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Environment(BaseModel):
+    """What may move a number without any setting having changed.
+
+    Attributes:
+        device: torch device of the run.
+        processor: model name of the CPU.
+        accelerator: model name of the GPU in use, or an empty string.
+        threads: torch's intra-op threads.
+        commit: git commit of the checkout, or an empty string.
+        dirty: whether tracked files differed from that commit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adacal: str
+    python: str
+    torch: str
+    numpy: str
+    platform: str
+    device: str
+    processor: str
+    accelerator: str
+    threads: int
+    commit: str
+    dirty: bool
+
+    def computes_like(self, other: Environment) -> bool:
+        """Says whether the same program should give the same bits in both places."""
+        keys = ("torch", "device", "processor", "accelerator", "threads")
+        return all(getattr(self, key) == getattr(other, key) for key in keys)
+
+
+def capture(device: str) -> Environment:
+    """Returns the present environment for a run on `device`."""
+    import numpy
+    import torch
+
+    accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+    commit, dirty = _git()
+    return Environment(
+        adacal=_version("adacal"),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=numpy.__version__,
+        platform=f"{platform.system()} {platform.machine()}",
+        device=device,
+        processor=_processor(),
+        accelerator=accelerator,
+        threads=torch.get_num_threads(),
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            lines = []
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git() -> tuple[str, bool]:
+    if not (CHECKOUT / ".git").exists():
+        return "", False
+    try:
+        commit = _run_git("rev-parse", "--verify", "HEAD")
+        status = _run_git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return "", False
+    return commit, bool(status)
+
+
+def _run_git(*words: str) -> str:
+    command = ["git", "-C", str(CHECKOUT), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

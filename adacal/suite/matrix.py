@@ -1,0 +1,285 @@
+"""Task x model x method x T x seed: expands a matrix file, runs what is not recorded yet.
+
+A matrix file is an mmengine python config (code, like every config):
+
+    tasks = ["mnist5k"]                       # files of configs/_base_/tasks
+    models = ["lenet", dict(name="resnet20")] # files of configs/_base_/models, plus options
+    methods = ["ann", dict(name="burst", max_spikes=2)]
+    T = [2, 4]
+    seeds = [0, 1, 2]
+    calibration = dict(n_samples=128)         # defaults of all cells: calibration, evaluation
+    cells = [dict(when=dict(model="lenet"), set=dict(evaluation=dict(batch_size=500)))]
+    exclude = [dict(method="burst*", T=8)]    # a rule's keys must all match; lists are "any of"
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import reduce
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol
+
+from adacal.core.errors import AdacalError, ConfigError, unknown_name
+from adacal.suite.config import CHECKOUT, CONFIG_FOLDER, RunConfig, digest, merge, read, resolve
+from adacal.suite.runner import identify, run
+from adacal.suite.session import Progress, Session, no_progress
+from adacal.suite.store import RecordStore
+
+MATRIX_FOLDER = CHECKOUT / "benchmarks"
+LISTS = ("tasks", "models", "methods", "T", "seeds")
+RULES = ("cells", "exclude")
+DEFAULTS = ("calibration", "evaluation", "conversion", "custom_imports")
+RULE_KEYS = ("task", "model", "method", "T", "seed")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a matrix; `name` is for people."""
+
+    name: str
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that gave no record, and why."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What running a matrix did."""
+
+    done: list[Cell] = field(default_factory=list)
+    skipped: list[Cell] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+
+class Listener(Protocol):
+    """Hears how a matrix goes; the command line draws bars from it."""
+
+    def cell_started(self, cell: Cell, position: int, total: int) -> Progress:
+        """Returns where the cell's own progress goes."""
+
+    def cell_ended(self, cell: Cell, state: str, note: str) -> None:
+        """Hears `done`, `skipped` or `failed`, with the reason."""
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def cell_started(self, cell: Cell, position: int, total: int) -> Progress:
+        """Ignores the cell."""
+        return no_progress
+
+    def cell_ended(self, cell: Cell, state: str, note: str) -> None:
+        """Ignores the end."""
+
+
+def find_matrix(source: str | Path) -> Path:
+    """Returns the matrix file of a path or of a name below `benchmarks/`."""
+    name = str(source)
+    for path in (Path(name), MATRIX_FOLDER / name, MATRIX_FOLDER / f"{name}.py"):
+        if path.is_file():
+            return path
+    shipped = [path.stem for path in MATRIX_FOLDER.glob("*.py")]
+    raise ConfigError(unknown_name("matrix file", name, shipped))
+
+
+def load_matrix(source: str | Path, overrides: Sequence[str] = ()) -> list[Cell]:
+    """Reads and expands a matrix file.
+
+    Raises:
+        ConfigError: a name, a rule or a value is wrong.
+    """
+    return expand(read(find_matrix(source), overrides), origin=str(source))
+
+
+def expand(
+    matrix: Mapping[str, Any], origin: str = "matrix", base: Path | None = None
+) -> list[Cell]:
+    """Expands a matrix into cells, those of one (task, model) pair next to each other.
+
+    Cells that come out equal (a method without T at several T) are kept once.
+
+    Args:
+        matrix: plain values of a matrix file.
+        origin: what error messages call it.
+        base: folder of the `_base_` files; the shipped one by default.
+
+    Raises:
+        ConfigError: a name, a rule or a value is wrong.
+    """
+    _check_keys(matrix, origin)
+    base = base or CONFIG_FOLDER / "_base_"
+    defaults = {key: matrix[key] for key in DEFAULTS if key in matrix}
+    cells: dict[str, Cell] = {}
+    pieces = {
+        kind: [(entry, _piece(base, kind, entry)) for entry in map(_entry, matrix[f"{kind}s"])]
+        for kind in ("task", "model", "method")
+    }
+    for combination in product(*pieces.values()):
+        entries = [entry for entry, _ in combination]
+        whole = reduce(merge, (piece for _, piece in combination), defaults)
+        for cell in _grid(matrix, whole, entries, origin):
+            cells.setdefault(digest(cell.config.plain()), cell)
+    if not cells:
+        raise ConfigError(f"{origin}: nothing is left to run; check 'exclude' and the lists")
+    return list(cells.values())
+
+
+def _grid(
+    matrix: Mapping[str, Any],
+    whole: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    origin: str,
+) -> Iterable[Cell]:
+    task, model, method = (str(entry["name"]) for entry in entries)
+    where = f"{origin}: {task} {model} {method}"
+    for T, seed in product(matrix["T"], matrix["seeds"]):
+        raw = merge(whole, {"conversion": {"T": T}, "seed": seed})
+        config = resolve(raw, origin=where)
+        place: dict[str, list[Any]] = {
+            "task": [task],
+            "model": [model],
+            "method": [method, config.label()],
+            "T": [T],
+            "seed": [seed],
+        }
+        if any(_matches(rule, place) for rule in matrix.get("exclude", [])):
+            continue
+        for rule in matrix.get("cells", []):
+            if _matches(rule["when"], place):
+                raw = merge(raw, rule["set"])
+        config = resolve(raw, origin=where)
+        steps = f" T={config.conversion.T}" if config.uses_T else ""
+        yield Cell(f"{task} {model} {config.label()}{steps} seed={config.seed}", config)
+
+
+def run_matrix(
+    cells: Sequence[Cell],
+    store: RecordStore,
+    session: Session | None = None,
+    threads: int | None = None,
+    listener: Listener | None = None,
+    runner: Callable[..., Any] = run,
+) -> Outcome:
+    """Runs the cells that have no record yet; one that fails is noted and the rest goes on.
+
+    Interrupting it loses nothing but the cell under way: run it again to go on.
+
+    Raises:
+        DataError: the results folder cannot be written.
+    """
+    store.prepare()
+    session = session or Session()
+    listener = listener or Silent()
+    outcome = Outcome()
+    for position, cell in enumerate(cells):
+        progress = listener.cell_started(cell, position, len(cells))
+        try:
+            if store.has(identify(cell.config, session.prepare(cell.config))):
+                outcome.skipped.append(cell)
+                listener.cell_ended(cell, "skipped", "recorded already")
+                continue
+            runner(
+                cell.config,
+                store,
+                device=session.device,
+                threads=threads,
+                progress=progress,
+                session=session,
+            )
+        except Exception as error:
+            reason = str(error) if isinstance(error, AdacalError) else _unexpected(error)
+            outcome.failed.append(Failure(cell, reason))
+            store.add_failure(
+                digest(cell.config.plain()),
+                {
+                    "cell": cell.name,
+                    "reason": reason,
+                    "traceback": traceback.format_exc(),
+                    "config": cell.config.plain(),
+                },
+            )
+            listener.cell_ended(cell, "failed", reason)
+            continue
+        store.forget_failure(digest(cell.config.plain()))
+        outcome.done.append(cell)
+        listener.cell_ended(cell, "done", "")
+    return outcome
+
+
+def plan(
+    cells: Sequence[Cell], store: RecordStore, session: Session | None = None
+) -> list[tuple[Cell, str]]:
+    """Returns each cell with `recorded`, `to run`, or why it cannot run; computes nothing."""
+    session = session or Session()
+    planned = []
+    for cell in cells:
+        try:
+            key = identify(cell.config, session.prepare(cell.config))
+            planned.append((cell, "recorded" if store.has(key) else "to run"))
+        except AdacalError as error:
+            planned.append((cell, f"cannot run: {error}"))
+    return planned
+
+
+def _unexpected(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _entry(value: Any) -> dict[str, Any]:
+    entry = {"name": value} if isinstance(value, str) else value
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise ConfigError(f"a matrix entry is a name or a dict with a 'name'; got {value!r}")
+    return entry
+
+
+def _piece(base: Path, kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the `_base_` file an entry names and lays the entry's options over it."""
+    folder = base / f"{kind}s"
+    path = folder / f"{entry['name']}.py"
+    if not path.is_file():
+        known = [file.stem for file in folder.glob("*.py")]
+        raise ConfigError(unknown_name(kind, entry["name"], known))
+    options = {key: value for key, value in entry.items() if key != "name"}
+    return merge(read(path), {kind: options} if options else {})
+
+
+def _matches(rule: Mapping[str, Any], place: Mapping[str, list[Any]]) -> bool:
+    for key, wanted in rule.items():
+        choices = wanted if isinstance(wanted, list) else [wanted]
+        if not any(_fits(choice, value) for choice in choices for value in place[key]):
+            return False
+    return True
+
+
+def _fits(choice: Any, value: Any) -> bool:
+    if isinstance(choice, str) and isinstance(value, str):
+        return fnmatchcase(value, choice) or value == choice
+    return bool(choice == value)
+
+
+def _check_keys(matrix: Mapping[str, Any], origin: str) -> None:
+    known = [*LISTS, *RULES, *DEFAULTS]
+    for key in matrix:
+        if key not in known:
+            raise ConfigError(f"{origin}: {unknown_name('matrix key', key, known)}")
+    for key in LISTS:
+        if not isinstance(matrix.get(key), list) or not matrix[key]:
+            raise ConfigError(f"{origin}: '{key}' must be a list with at least one entry")
+    for rule in matrix.get("cells", []):
+        if set(rule) != {"when", "set"}:
+            raise ConfigError(f"{origin}: an entry of 'cells' is dict(when=..., set=...)")
+    rules = [*matrix.get("exclude", []), *(rule["when"] for rule in matrix.get("cells", []))]
+    for rule in rules:
+        for key in rule:
+            if key not in RULE_KEYS:
+                raise ConfigError(f"{origin}: {unknown_name('rule key', key, RULE_KEYS)}")

@@ -1,0 +1,90 @@
+"""Accuracy against energy, one picture a (dataset, model)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adacal.suite.leaderboard import Board
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Ten hues that stay apart for colour-blind readers, by Paul Tol (bright and muted sets).
+HUES = (
+    "#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE",
+    "#AA3377", "#EE7733", "#117733", "#882255", "#332288",
+)  # fmt: skip
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "h")
+
+
+def write_plots(tables: Sequence[Board], folder: Path) -> list[Path]:
+    """Draws every board and returns the paths of the pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    names = [board.key for board in tables]
+    for board in tables:
+        key = board.key
+        if names.count(key) > 1:
+            key += f"_{board.checkpoint[:8]}"
+        path = folder / f"{key}.png"
+        draw(board, path)
+        paths.append(path)
+    return paths
+
+
+def draw(board: Board, path: Path) -> None:
+    """Draws a board: a line a method over its T, the Pareto front, the ANN, quantised ANNs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 5.2), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    rows = board.rows
+    spiking = rows[~rows["strictness"].isin(["none", "quantised"])]
+    for i, (label, group) in enumerate(spiking.groupby("label", sort=True)):
+        _line(axes, group, str(label), HUES[i % len(HUES)], MARKERS[i % len(MARKERS)])
+    quantised = rows[rows["strictness"] == "quantised"]
+    for i, (label, group) in enumerate(quantised.groupby("label", sort=True)):
+        _line(axes, group, f"{label} (control)", "#888888", MARKERS[i % len(MARKERS)], ":")
+    front = spiking[spiking["pareto"]].sort_values("energy_uj")
+    axes.plot(
+        front["energy_uj"], front["score"], color="black", lw=5, alpha=0.13, zorder=1,
+        solid_capstyle="round", label="Pareto front",
+    )  # fmt: skip
+    for _, ann in rows[rows["strictness"] == "none"].iterrows():
+        axes.plot(ann["energy_uj"], ann["score"], "*", ms=15, color="black", label="ANN", zorder=4)
+        axes.axhline(ann["score"], color="black", lw=0.8, ls="--", alpha=0.5, zorder=0)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"energy per sample (µJ, model {board.ranking.energy_model})")
+    axes.set_ylabel(f"{board.metric.removesuffix('_pct').replace('_', ' ')} ({board.unit})")
+    axes.set_title(f"{board.title}: numbers at the points are T", loc="left", fontsize=11)
+    axes.grid(visible=True, which="major", alpha=0.3)
+    _crop(axes, rows)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    # No software version or date in the file: the same records give the same bytes.
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _line(axes: Axes, group: Any, label: str, colour: str, marker: str, style: str = "-") -> None:
+    group = group.sort_values("T")
+    spread = group["score_std"].fillna(0.0)
+    axes.errorbar(
+        group["energy_uj"], group["score"], yerr=spread, color=colour, marker=marker, ls=style,
+        ms=5, lw=1.1, elinewidth=0.8, capsize=2, label=label, zorder=3,
+    )  # fmt: skip
+    for _, row in group.iterrows():
+        axes.annotate(
+            str(row["T"]), (row["energy_uj"], row["score"]), xytext=(3, 4),
+            textcoords="offset points", fontsize=7, color=colour, annotation_clip=True,
+        )  # fmt: skip
+
+
+def _crop(axes: Axes, rows: Any) -> None:
+    """Leaves the far losers below the picture so that the rest can be told apart."""
+    top, middle = rows["score"].max(), rows["score"].median()
+    floor = max(rows["score"].min(), top - 4 * max(top - middle, 1.0))
+    margin = 0.08 * max(top - floor, 0.5)
+    axes.set_ylim(floor - margin, top + margin)

@@ -1,0 +1,260 @@
+"""What a run leaves behind: one JSON record, its schema and its identity."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from adacal.core.errors import DataError
+from adacal.suite.config import digest
+from adacal.suite.environment import Environment
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    # NaN and infinity are kept as strings: plain JSON has no word for them.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class MetricInfo(_Part):
+    """The task's main metric; `name` is a key of `RunRecord.ann` and `RunRecord.snn`."""
+
+    name: str
+    unit: str
+    higher_is_better: bool = True
+
+
+class EnergyNumbers(_Part):
+    """Operations and energy per test sample.
+
+    Attributes:
+        spikes: spikes; each of the k spikes of a burst counts.
+        events: non-zero outputs; a burst counts once.
+        sops: accumulates, one a spike and synapse.
+        macs: multiply-accumulates of the converted network (analogue inputs).
+        ann_macs: multiply-accumulates of the ANN.
+        energy_pj: energy model to picojoules of the converted network.
+        ann_energy_pj: energy model to picojoules of the ANN.
+    """
+
+    spikes: float
+    events: float
+    sops: float
+    macs: float
+    ann_macs: float
+    energy_pj: dict[str, float]
+    ann_energy_pj: dict[str, float]
+
+
+class Timesteps(_Part):
+    """Steps used; `histogram[t]` counts the test samples that stopped after t steps."""
+
+    mean: float
+    histogram: list[int]
+
+
+class Latency(_Part):
+    """Wall clock, medians over `repeats` interleaved calls without energy counting."""
+
+    ann_ms: float
+    snn_ms: float
+    batch: int
+    repeats: int
+    threads: int
+    device: str
+
+
+class CalibrationCost(_Part):
+    """What the conversion took: wall seconds, and which training samples it saw."""
+
+    seconds: float
+    samples: int
+    indices_sha256: str
+
+
+class Site(_Part):
+    """One call of an activation and what became of it."""
+
+    name: str
+    kind: str
+    function: str
+    shape: list[int]
+    threshold_mean: float | None = None
+    threshold_min: float | None = None
+    threshold_max: float | None = None
+    max_spikes: int | None = None
+    ratio: float = 1.0
+    rate: float | None = None
+
+
+class LayerCost(_Part):
+    """Operations of one layer, per test sample."""
+
+    name: str
+    spikes: float
+    sops: float
+    macs: float
+
+
+class RunRecord(_Part):
+    """Everything one run measured, and everything needed to run it again.
+
+    `ann` and `snn` map metric names to values; names carry the unit (`accuracy_pct`).
+    `ann_correct` and `snn_correct` are packed bools, one a test sample, see `unpack`.
+    `divergence` is the task's divergence of SNN from ANN, mean over test samples.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    status: Literal["complete"] = "complete"
+    created: str
+    task: str
+    dataset: str
+    data_fingerprint: str
+    model: str
+    checkpoint_sha256: str
+    method: str
+    method_options: dict[str, Any]
+    label: str
+    strictness: str
+    T: int = Field(gt=0)
+    uses_T: bool = True
+    seed: int
+    metric: MetricInfo
+    n_test: int
+    ann: dict[str, float]
+    snn: dict[str, float]
+    ann_correct: str | None = None
+    snn_correct: str | None = None
+    divergence: float | None
+    energy: EnergyNumbers
+    timesteps: Timesteps
+    mean_max_spikes: float | None
+    latency: Latency | None
+    calibration: CalibrationCost
+    sites: list[Site]
+    layers: list[LayerCost]
+    search_log: dict[str, Any]
+    environment: Environment
+    config: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _metric_is_measured(self) -> RunRecord:
+        for side, metrics in (("ann", self.ann), ("snn", self.snn)):
+            if self.metric.name not in metrics:
+                raise ValueError(f"{side} metrics lack '{self.metric.name}'")
+        return self
+
+    def correct(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns which test samples ANN and SNN got right, two bool arrays [n_test], or None."""
+        if self.ann_correct is None or self.snn_correct is None:
+            return None
+        return unpack(self.ann_correct, self.n_test), unpack(self.snn_correct, self.n_test)
+
+    def to_json(self) -> str:
+        """Returns the record as indented JSON."""
+        return self.model_dump_json(indent=1) + "\n"
+
+    def filename(self) -> str:
+        """Returns a readable file name that ends with the id."""
+        words = [self.dataset, self.model, self.label]
+        if self.uses_T:
+            words.append(f"T{self.T}")
+        text = "-".join([*words, f"s{self.seed}"])
+        safe = "".join(char if char.isalnum() or char in "-_.=" else "-" for char in text)
+        while "--" in safe:
+            safe = safe.replace("--", "-")
+        return f"{safe[:120].strip('-')}-{self.id}.json"
+
+
+def record_id(
+    *,
+    task: str,
+    data_fingerprint: str,
+    model: str,
+    checkpoint_sha256: str,
+    method: str,
+    method_options: dict[str, Any],
+    T: int,
+    seed: int,
+    n_samples: int,
+) -> str:
+    """Returns the identity of a run, 16 hex digits: what was asked, of which data and weights."""
+    return digest(
+        {
+            "task": task,
+            "data": data_fingerprint,
+            "model": model,
+            "checkpoint": checkpoint_sha256,
+            "method": method,
+            "options": method_options,
+            "T": T,
+            "seed": seed,
+            "calibration_samples": n_samples,
+        }
+    )
+
+
+def pack(correct: np.ndarray) -> str:
+    """Packs bools [N] into base64 text.
+
+    >>> unpack(pack(np.array([True, False, True])), 3).tolist()
+    [True, False, True]
+    """
+    return base64.b64encode(np.packbits(np.asarray(correct, dtype=bool)).tobytes()).decode()
+
+
+def unpack(text: str, count: int) -> np.ndarray:
+    """Returns the bools [count] that `pack` packed.
+
+    Raises:
+        DataError: the text is damaged or of another length.
+    """
+    try:
+        bits = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(f"per-sample results are not base64 ({error})") from error
+    if bits.size != (count + 7) // 8:
+        raise DataError(f"per-sample results hold {bits.size} bytes; {count} samples need another")
+    return np.unpackbits(bits, count=count).astype(bool)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Reads one record.
+
+    Raises:
+        DataError: the file is missing, damaged, foreign or of a newer schema.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the record {path} cannot be read ({error}); check the path") from error
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON ({error}); it was damaged or cut short") from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if not isinstance(version, int):
+        raise DataError(f"{path} is JSON but not an adacal record (no schema_version)")
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"{path} has schema {version}; this adacal reads up to {SCHEMA_VERSION}; "
+            "install a newer adacal"
+        )
+    try:
+        record = RunRecord.model_validate(values)
+        record.correct()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "record"
+        raise DataError(f"{path} is not a valid record ({where}: {first['msg']})") from error
+    except DataError as error:
+        raise DataError(f"{path} is not a valid record ({error})") from error
+    return record

@@ -1,0 +1,151 @@
+"""What a benchmark task must say for the core to convert and measure its models."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adacal.core.divergence import symmetric_kl
+
+Predict = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The number a task is judged by.
+
+    Attributes:
+        name: key of the number in records, for example `accuracy_pct`.
+        unit: unit as printed, for example `%`.
+        higher_is_better: direction of improvement.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Samples that travel together.
+
+    Attributes:
+        inputs: network input, shape [B, ...] (or [T, B, ...] for streams).
+        targets: labels, shape [B], or whatever the task's evaluator needs.
+        indices: position of each sample in its split, shape [B]; proves which samples were used.
+    """
+
+    inputs: Tensor
+    targets: Any
+    indices: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What `Task.evaluate` found.
+
+    Attributes:
+        metrics: metric name to value; holds the task's main metric.
+        correct: one bool a test sample where the task is a classification, else None. Paired
+            intervals between methods are computed from it.
+    """
+
+    metrics: dict[str, float]
+    correct: np.ndarray | None = None
+
+
+class Task(ABC):
+    """A dataset, a model and its evaluator, told to the task-blind core.
+
+    Attributes:
+        name: task family, for example `classification2d`.
+        dataset_name: registry name of the dataset, for example `mnist5k`.
+        model_name: name of the model, for example `resnet20`.
+        metric: the main metric.
+        stream: whether inputs are streams [T, B, ...] (a different frame each step).
+    """
+
+    name: str
+    dataset_name: str
+    model_name: str
+    metric: Metric
+    stream: bool = False
+
+    @abstractmethod
+    def build_ann(self) -> nn.Module:
+        """Returns the trained network in eval mode, from its checkpoint.
+
+        Raises:
+            DataError: the checkpoint is missing or does not fit; the sentence says what to run.
+        """
+
+    @abstractmethod
+    def example_input(self) -> Tensor:
+        """Returns an input of two samples, shape [2, ...], to trace the network with."""
+
+    @abstractmethod
+    def calibration_batches(self, n_samples: int, seed: int) -> list[Batch]:
+        """Draws calibration samples from TRAINING data only, the same for the same seed."""
+
+    @abstractmethod
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields the test samples in their fixed order."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        predict: Predict,
+        batch_size: int = 100,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """Runs the test set through `predict` and measures it.
+
+        Args:
+            predict: maps `Batch.inputs` to the raw output (logits, head maps).
+            batch_size: samples a call.
+            progress: called with (samples done, samples in all) after each batch.
+        """
+
+    @abstractmethod
+    def data_fingerprint(self) -> str:
+        """Returns a short hash of the dataset's name, version and sample order."""
+
+    def checkpoint_sha256(self) -> str:
+        """Returns the sha256 of the checkpoint file in use, or an empty string without one."""
+        return ""
+
+    def spiking_forward(self, module: nn.Module, inputs: Tensor) -> Any:
+        """Returns the raw outputs (logits, head maps; any nest) of the module that is converted."""
+        return module(inputs)
+
+    def divergence(self, ann_out: Any, snn_out: Any) -> Tensor:
+        """Returns how far two raw outputs are apart, one number a sample, shape [B]."""
+        return symmetric_kl(ann_out, snn_out)
+
+    def train(
+        self,
+        log: Callable[[dict[str, float]], None],
+        *,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> Any:
+        """Trains the network by the task's schedule and writes its checkpoint.
+
+        Raises:
+            ConfigError: the task has no schedule.
+        """
+        from adacal.core.errors import ConfigError
+
+        raise ConfigError(f"task '{self.name}' on '{self.dataset_name}' has no training schedule")
+
+
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """Returns the batch with inputs (and tensor targets) on another device."""
+    targets = batch.targets.to(device) if isinstance(batch.targets, Tensor) else batch.targets
+    return Batch(inputs=batch.inputs.to(device), targets=targets, indices=batch.indices)

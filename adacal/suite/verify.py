@@ -1,0 +1,142 @@
+"""Runs a record again and compares the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from adacal.core.errors import DataError
+from adacal.suite.config import resolve
+from adacal.suite.records import RunRecord
+from adacal.suite.runner import identify, measure
+from adacal.suite.session import Progress, Session, no_progress, thread_limit
+
+SAME_MACHINE = 1e-6
+OTHER_MACHINE = 0.02
+OTHER_METRIC = 0.5
+OTHER_DIVERGENCE = 0.1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number, recorded and measured again; `allowed` says in words what may differ."""
+
+    quantity: str
+    recorded: float | str | None
+    measured: float | str | None
+    allowed: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verifying a record found.
+
+    Attributes:
+        comparisons: one a number.
+        exact: whether machine and versions agree, so that nothing may differ.
+        explanation: one sentence on the tolerances used.
+    """
+
+    comparisons: list[Comparison]
+    exact: bool
+    explanation: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether every number agrees."""
+        return all(comparison.ok for comparison in self.comparisons)
+
+
+def verify(
+    record: RunRecord,
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: Progress = no_progress,
+    session: Session | None = None,
+) -> Verification:
+    """Runs a record's config again and compares.
+
+    With the same processor, torch, device and threads, every sample must come out as recorded and
+    counts agree to rounding (1e-6). Elsewhere the order of float additions differs, which tips
+    single spikes: the metric may differ by 0.5 units, counts and energy by 2 %, the divergence
+    by 10 %. Wall times are never compared.
+
+    Raises:
+        DataError: data or checkpoint are not those of the record.
+    """
+    session = session or Session(device=device)
+    config = resolve(record.config, origin=f"record {record.id}")
+    with thread_limit(threads or record.environment.threads):
+        prepared = session.prepare(config)
+        _require_same("dataset", record.data_fingerprint, prepared.fingerprint)
+        _require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)
+        now = measure(config, session, progress)
+    identity = identify(config, prepared)
+    exact = record.environment.computes_like(now.environment)
+    comparisons = [
+        _words("id", record.id, identity),
+        _words("calibration samples", *_calibration(record, now)),
+        *_numbers(record, now, exact),
+    ]
+    if exact:
+        explanation = "same processor, torch, device and threads: counts must agree exactly"
+    else:
+        explanation = (
+            "another processor, torch, device or number of threads: float additions run in "
+            f"another order and tip single spikes, so the metric may differ by {OTHER_METRIC}, "
+            f"counts by {OTHER_MACHINE:.0%}, the divergence by {OTHER_DIVERGENCE:.0%}"
+        )
+    return Verification(comparisons, exact, explanation)
+
+
+def _numbers(record: RunRecord, now: RunRecord, exact: bool) -> Iterator[Comparison]:
+    metric = 0.0 if exact else OTHER_METRIC
+    relative = SAME_MACHINE if exact else OTHER_MACHINE
+    for side, old, new in (("ann", record.ann, now.ann), ("snn", record.snn, now.snn)):
+        for name, value in old.items():
+            yield _absolute(f"{side} {name}", value, new.get(name, math.nan), metric)
+    if exact and record.snn_correct is not None:
+        same = "as recorded" if record.snn_correct == now.snn_correct else "others"
+        yield _words("samples got right", "as recorded", same)
+    for name in ("spikes", "events", "sops", "macs", "ann_macs"):
+        yield _relative(name, getattr(record.energy, name), getattr(now.energy, name), relative)
+    for model, value in record.energy.energy_pj.items():
+        new_value = now.energy.energy_pj.get(model, math.nan)
+        yield _relative(f"energy_pj {model}", value, new_value, relative)
+    yield _relative("mean timesteps", record.timesteps.mean, now.timesteps.mean, relative)
+    if record.divergence is not None and now.divergence is not None:
+        loose = SAME_MACHINE if exact else OTHER_DIVERGENCE
+        yield _relative("divergence", record.divergence, now.divergence, loose)
+
+
+def _words(quantity: str, recorded: str, measured: str) -> Comparison:
+    return Comparison(quantity, recorded, measured, "nothing", recorded == measured)
+
+
+def _absolute(quantity: str, recorded: float, measured: float, allowed: float) -> Comparison:
+    ok = recorded == measured or abs(recorded - measured) <= allowed
+    return Comparison(quantity, recorded, measured, f"± {allowed:g}" if allowed else "nothing", ok)
+
+
+def _relative(quantity: str, recorded: float, measured: float, allowed: float) -> Comparison:
+    both_nan = math.isnan(recorded) and math.isnan(measured)
+    ok = both_nan or math.isclose(recorded, measured, rel_tol=allowed, abs_tol=1e-9)
+    return Comparison(quantity, recorded, measured, f"± {allowed:g} of it", ok)
+
+
+def _calibration(record: RunRecord, now: RunRecord) -> tuple[str, str]:
+    old, new = record.calibration, now.calibration
+    return (
+        f"{old.samples}:{old.indices_sha256[:12]}",
+        f"{new.samples}:{new.indices_sha256[:12]}",
+    )
+
+
+def _require_same(what: str, recorded: str, found: str) -> None:
+    if recorded != found:
+        raise DataError(
+            f"the {what} here ({found or 'none'}) is not the record's ({recorded or 'none'}); "
+            f"verify with the {what} the record was made with"
+        )

@@ -1,0 +1,2 @@
+# AdaFire: φ per layer under the budget of a uniform φ.
+method = dict(type="adafire")

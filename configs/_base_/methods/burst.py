@@ -1,0 +1,2 @@
+# Burst neurons, the same φ everywhere, light calibration.
+method = dict(type="burst", max_spikes=4)

@@ -1,0 +1,2 @@
+# The robust baseline: thresholds at a high quantile of the activation.
+method = dict(type="percentile_norm")

@@ -1,0 +1,2 @@
+# SNN Calibration, advanced: potentials and weights fitted layer by layer.
+method = dict(type="snn_calibration_advanced")

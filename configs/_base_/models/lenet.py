@@ -1,0 +1,2 @@
+# The smallest network, for the quickest runs: LeNet-5 with ReLU and average pooling.
+model = dict(name="lenet", type="lenet")

@@ -1,0 +1,8 @@
+# CIFAR-100, VGG-16, SNN Calibration light at the same T.
+_base_ = [
+    "../_base_/tasks/cifar100.py",
+    "../_base_/models/vgg16.py",
+    "../_base_/methods/snn_calibration_light.py",
+    "../_base_/schedules/cifar_200.py",
+]
+conversion = dict(T=16)

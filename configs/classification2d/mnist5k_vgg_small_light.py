@@ -1,0 +1,8 @@
+# MNIST-5k: binary spikes with light calibration on vgg_small.
+_base_ = [
+    "../_base_/tasks/mnist5k.py",
+    "../_base_/models/vgg_small.py",
+    "../_base_/methods/snn_calibration_light.py",
+    "../_base_/schedules/embedded_15.py",
+]
+conversion = dict(T=4)

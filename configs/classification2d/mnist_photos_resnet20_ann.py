@@ -1,0 +1,8 @@
+# MNIST-Photos: the trained ResNet-20 itself.
+_base_ = [
+    "../_base_/tasks/mnist_photos.py",
+    "../_base_/models/resnet20.py",
+    "../_base_/methods/ann.py",
+    "../_base_/schedules/embedded_15.py",
+]
+conversion = dict(T=1)

@@ -1,0 +1,158 @@
+"""Reads and writes the weights of a network; nothing that could run code is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from adacal.core.errors import DataError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DEFAULT_FOLDER = REPOSITORY / "results" / "checkpoints"
+PICKLED = (".pth", ".pt")
+
+
+def resolve_checkpoint(checkpoint: str | Path | None, dataset: str, model: str) -> Path:
+    """Returns where the weights of a model lie (or will be written).
+
+    Args:
+        checkpoint: a path; a relative one counts from the working directory if the file is there,
+            else from the repository. None means the default place.
+        dataset: registry name of the dataset.
+        model: name of the model.
+
+    Returns:
+        The path, `results/checkpoints/{dataset}_{model}.safetensors` by default.
+    """
+    if checkpoint is None:
+        return DEFAULT_FOLDER / f"{dataset}_{model}.safetensors"
+    path = Path(checkpoint).expanduser()
+    if path.is_absolute() or path.is_file():
+        return path
+    return REPOSITORY / path
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the sha256 of a file, as hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_checkpoint(path: Path, module: nn.Module, notes: Mapping[str, str] | None = None) -> str:
+    """Writes the weights as safetensors, whole or not at all.
+
+    Args:
+        path: of the file; folders are made.
+        module: its `state_dict` is written.
+        notes: text to keep in the file's header.
+
+    Returns:
+        The sha256 of the file.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(state, temporary, metadata=dict(notes or {}))
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return file_sha256(path)
+
+
+def load_checkpoint(path: Path, module: nn.Module) -> None:
+    """Loads weights into a module of exactly that shape.
+
+    Args:
+        path: a safetensors file, or a `.pth`/`.pt` state dict, which is read with
+            `torch.load(weights_only=True)`.
+        module: gets the weights.
+
+    Raises:
+        DataError: the file is missing, damaged, of another kind, does not fit the module or holds
+            values that are not finite.
+    """
+    if not path.is_file():
+        raise DataError(f"no checkpoint at '{path}'; train one with `adacal train CONFIG`")
+    state = read_pickled(path) if path.suffix in PICKLED else read_safetensors(path)
+    check_fit(path, state, module.state_dict())
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DataError(
+                f"checkpoint '{path}' has NaN or infinite values in '{key}'; "
+                "train it again with `adacal train CONFIG`"
+            )
+    module.load_state_dict(state)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a safetensors file.
+
+    Raises:
+        DataError: the file is truncated or of another kind.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if start == b"PK" or start[:1] == b"\x80":
+        raise DataError(
+            f"checkpoint '{path}' is a pickle, which is not opened under this name; "
+            "give it as safetensors, or name it .pth if it is a plain state dict"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(
+            f"checkpoint '{path}' is truncated or not a safetensors file ({error}); "
+            "train it again with `adacal train CONFIG` or restore the file"
+        ) from error
+
+
+def read_pickled(path: Path) -> dict[str, Tensor]:
+    """Returns the state dict of a `.pth` file, as it is or under the key `state_dict`.
+
+    Raises:
+        DataError: the file is damaged or holds more than tensors.
+    """
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"checkpoint '{path}' is damaged or holds more than tensors ({first}); "
+            "save the plain state dict"
+        ) from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise DataError(f"checkpoint '{path}' is not a state dict of tensors; save one")
+    return dict(loaded)
+
+
+def check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raises a DataError unless both hold the same names and shapes."""
+    missing = sorted(set(expected) - set(state))
+    surplus = sorted(set(state) - set(expected))
+    if missing or surplus:
+        example = f"lacks '{missing[0]}'" if missing else f"has '{surplus[0]}' besides"
+        raise DataError(
+            f"checkpoint '{path}' is of another model: {len(missing)} tensors missing, "
+            f"{len(surplus)} too many (it {example}); give the model it was trained with"
+        )
+    for key, value in expected.items():
+        if state[key].shape != value.shape:
+            raise DataError(
+                f"checkpoint '{path}' does not fit: '{key}' has shape {tuple(state[key].shape)}, "
+                f"the model needs {tuple(value.shape)}; check the number of classes and the widths"
+            )

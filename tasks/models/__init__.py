@@ -1,0 +1,1 @@
+"""Classification networks, each in a module of its name."""

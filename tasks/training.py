@@ -1,0 +1,244 @@
+"""Trains an image classifier: one cycle of SGD, seeded; writes safetensors and a log beside it.
+
+The test split is looked at once, after the last epoch, and only reported. To compare settings,
+keep back a part of the training split with `holdout`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adacal.core.errors import ConfigError
+from tasks.checkpoints import save_checkpoint
+from tasks.data.base import ImageDataset, Split
+
+Log = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a classifier is trained.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: samples a step.
+        lr: highest learning rate of the cycle.
+        momentum: of SGD, with Nesterov's correction.
+        weight_decay: on convolution and linear weights; biases and batch-norm have none.
+        label_smoothing: share of the target spread over all classes.
+        warmup: share of the steps in which the learning rate rises.
+        augment: whether the dataset's augmentation is used.
+        holdout: share of each training class that is kept back and measured after each epoch.
+        max_samples: trains on the first so many samples only, for quick trials.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    warmup: float = 0.2
+    augment: bool = True
+    holdout: float = 0.0
+    max_samples: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
+        positive = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        for name, value in positive.items():
+            if value <= 0:
+                raise ConfigError(f"schedule.{name} must be positive; got {value}; correct it")
+        shares = {"momentum": self.momentum, "warmup": self.warmup, "holdout": self.holdout}
+        for name, value in {**shares, "label_smoothing": self.label_smoothing}.items():
+            if not 0.0 <= value < 1.0:
+                raise ConfigError(f"schedule.{name} must lie in [0, 1); got {value}; correct it")
+        if self.max_samples is not None and self.max_samples < 1:
+            raise ConfigError(f"schedule.max_samples must be 1 or more; got {self.max_samples}")
+
+
+def make_schedule(options: Mapping[str, Any] | None) -> Schedule:
+    """Returns the schedule of a config.
+
+    Raises:
+        ConfigError: there is none, or it has an unknown or bad option.
+    """
+    if options is None:
+        raise ConfigError("the config has no 'schedule', so nothing can be trained; add one")
+    unknown = set(options) - set(Schedule.__dataclass_fields__)
+    if unknown:
+        known = ", ".join(Schedule.__dataclass_fields__)
+        raise ConfigError(f"schedule has no option '{sorted(unknown)[0]}'; known: {known}")
+    return Schedule(**options)
+
+
+def train_classifier(
+    module: nn.Module,
+    dataset: ImageDataset,
+    schedule: Schedule,
+    path: Path | None,
+    *,
+    log: Log | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    notes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Trains a freshly built network in place and writes `path` and its log `<name>.json`.
+
+    Args:
+        module: network that returns logits [B, num_classes].
+        dataset: gives the splits and the augmentation.
+        schedule: how to train.
+        path: of the safetensors file; None writes nothing.
+        log: called after each epoch with epoch, loss, train_accuracy_pct, lr, seconds and, if a
+            part is held out, holdout_accuracy_pct.
+        seed: of the order and the augmentation (the weights are drawn by the caller).
+        device: where to train.
+        notes: text for the header of the checkpoint.
+
+    Returns:
+        The training log as written.
+    """
+    started = time.perf_counter()
+    split = dataset.split("train")
+    chosen, held_out = divide(split.labels, schedule)
+    generator = torch.Generator().manual_seed(seed)
+    module.to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        parameter_groups(module, schedule.weight_decay),
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        nesterov=schedule.momentum > 0.0,
+    )
+    steps = -(-chosen.numel() // schedule.batch_size)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=schedule.lr,
+        total_steps=max(2, steps * schedule.epochs),
+        pct_start=schedule.warmup,
+        cycle_momentum=False,
+    )
+    history: list[dict[str, float]] = []
+    for epoch in range(schedule.epochs):
+        module.train()
+        total_loss, correct = 0.0, 0
+        order = chosen[torch.randperm(chosen.numel(), generator=generator)]
+        for indices in order.split(schedule.batch_size):
+            if schedule.augment:
+                inputs = dataset.training_batch(indices, epoch, generator)
+            else:
+                inputs = split.fetch(indices)
+            inputs = inputs.to(device, memory_format=torch.channels_last)
+            targets = split.labels[indices].to(device)
+            logits = module(inputs)
+            loss = F.cross_entropy(logits, targets, label_smoothing=schedule.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            total_loss += float(loss.detach()) * indices.numel()
+            correct += int((logits.argmax(1) == targets).sum())
+        row = {
+            "epoch": epoch + 1,
+            "loss": total_loss / chosen.numel(),
+            "train_accuracy_pct": 100.0 * correct / chosen.numel(),
+            "lr": float(scheduler.get_last_lr()[0]),
+            "seconds": time.perf_counter() - started,
+        }
+        if held_out.numel():
+            row["holdout_accuracy_pct"] = accuracy(module, split, held_out, device)
+        history.append(row)
+        if log is not None:
+            log(row)
+    module.to(memory_format=torch.contiguous_format).eval()
+    test = dataset.split("test")
+    result: dict[str, Any] = {
+        "test_accuracy_pct": accuracy(module, test, torch.arange(len(test)), device),
+        "test_samples": len(test),
+        "train_samples": chosen.numel(),
+        "dataset": dataset.fingerprint(),
+        "schedule": asdict(schedule),
+        "seed": seed,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "seconds": round(time.perf_counter() - started, 1),
+        "device": str(device),
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "notes": dict(notes or {}),
+        "epochs": history,
+    }
+    if path is not None:
+        result["sha256"] = save_checkpoint(path, module, notes)
+        write_json(path.with_suffix(".json"), result)
+    return result
+
+
+def divide(labels: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    """Returns the positions to train on and those held out (the last of each class).
+
+    >>> [part.tolist() for part in divide(torch.tensor([0, 1, 0, 1]), Schedule(holdout=0.5))]
+    [[0, 1], [2, 3]]
+    """
+    count = labels.numel()
+    if schedule.max_samples is not None:
+        count = min(count, schedule.max_samples)
+    kept = torch.ones(count, dtype=torch.bool)
+    if schedule.holdout > 0.0:
+        for label in labels[:count].unique():
+            members = torch.nonzero(labels[:count] == label).flatten()
+            first = members.numel() - round(schedule.holdout * members.numel())
+            kept[members[first:]] = False
+    return torch.nonzero(kept).flatten(), torch.nonzero(~kept).flatten()
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Splits the parameters into those with weight decay (matrices, kernels) and the rest."""
+    decayed = [p for p in module.parameters() if p.dim() > 1]
+    plain = [p for p in module.parameters() if p.dim() <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0}]
+
+
+@torch.no_grad()
+def accuracy(
+    module: nn.Module,
+    split: Split,
+    indices: Tensor,
+    device: torch.device | str = "cpu",
+    batch_size: int = 250,
+) -> float:
+    """Returns the share of these samples that the network, in eval mode, gets right, in percent."""
+    module.eval()
+    correct = 0
+    for part in indices.split(batch_size):
+        predicted = module(split.fetch(part).to(device)).argmax(1).cpu()
+        correct += int((predicted == split.labels[part]).sum())
+    return 100.0 * correct / max(1, indices.numel())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=1)
+            stream.write("\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

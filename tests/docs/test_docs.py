@@ -1,0 +1,117 @@
+"""The docs say what is: their code runs, the functions and files they name exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GUIDES = sorted((CHECKOUT / "docs" / "how-to").glob("*.md"))
+PAGES = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")]
+
+
+def blocks(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def execute(path: Path) -> types.ModuleType:
+    """Runs all Python blocks of a page in order, in one module."""
+    module = types.ModuleType("page_" + path.stem.replace("-", "_"))
+    sys.modules[module.__name__] = module
+    for number, code in enumerate(blocks(path)):
+        if code.startswith('"""'):  # a file of its own: its docstring is the module's
+            module.__doc__ = ast.get_docstring(ast.parse(code), clean=False)
+        exec(compile(code, f"{path.name}, block {number + 1}", "exec"), module.__dict__)
+    return module
+
+
+@pytest.fixture
+def clean_registries() -> Iterator[None]:
+    """Forgets what a page registered, so that contract tests do not see it."""
+    from adacal.methods.base import METHODS, load_methods
+    from adacal.suite.registry import DATASETS, MODELS, TASKS, load_tasks
+
+    load_methods()
+    load_tasks()
+    registries = (METHODS, DATASETS, MODELS, TASKS)
+    before = [dict(registry.module_dict) for registry in registries]
+    yield
+    for registry, known in zip(registries, before, strict=True):
+        for name in set(registry.module_dict) - set(known):
+            del registry.module_dict[name]
+    for name in [name for name in sys.modules if name.startswith("page_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("clean_registries")
+def test_the_code_of_a_how_to_runs(guide: Path) -> None:
+    assert len(blocks(guide)) >= 3
+    execute(guide)
+
+
+def test_the_readme_converts_a_network_in_five_lines(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(64, 8, generator=generator)
+    ann = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    labels = ann(inputs).argmax(1)
+    names = {
+        "ann": ann,
+        "example_input": inputs[:2],
+        "batches": [inputs],
+        "labelled_batches": [(inputs, labels)],
+        "x": inputs[:5],
+    }
+    first, second = blocks(CHECKOUT / "README.md")[:2]
+    exec(first, names)
+    assert names["y"].shape == (5, 4)
+    exec(second, names)
+    assert names["ys"].shape == (4, 5, 4)
+    assert torch.allclose(names["network"](names["x"]), names["ys"][-1], atol=1e-6)
+
+
+def test_functions_named_in_the_architecture_page_exist() -> None:
+    text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py):(\w+)`", text)
+    assert len(named) >= 8
+    for file, function in named:
+        tree = ast.parse((CHECKOUT / file).read_text(encoding="utf-8"))
+        defined = {node.name for node in tree.body if hasattr(node, "name")}
+        assert function in defined, f"docs/architecture.md names {file}:{function}"
+
+
+def test_files_named_in_the_architecture_page_exist() -> None:
+    text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for file in re.findall(r"`([\w/]+\.py)[:`]", text):
+        assert (CHECKOUT / file).is_file(), f"docs/architecture.md names {file}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_make_target_named_in_the_docs_exists() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"^make ([a-z][a-z-]*)", text, re.MULTILINE)
+        named += re.findall(r"`make ([a-z][a-z-]*)", text)
+        assert set(named) <= targets, f"{page.name} names {set(named) - targets}"
+
+
+def test_the_licence_is_the_apache_licence_word_for_word() -> None:
+    import hashlib
+
+    digest = hashlib.sha256((CHECKOUT / "LICENSE").read_bytes()).hexdigest()
+    assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"

@@ -1,0 +1,183 @@
+"""The command line: what it prints, how it fails, how quick its help is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adacal.core.errors import DataError
+from adacal.suite import matrix as matrices
+from adacal.suite import runner
+from adacal.suite.cli import main
+from suite.suite_toys import raw_config, write_base
+
+COMMANDS = ("run", "matrix", "leaderboard", "list", "show", "train", "verify")
+
+
+def adacal(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "toy_config.py"
+    path.write_text("".join(f"{key} = {value!r}\n" for key, value in raw_config().items()))
+    return path
+
+
+@pytest.fixture
+def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(matrices, "CONFIG_FOLDER", tmp_path)
+    write_base(tmp_path / "_base_")
+    path = tmp_path / "toy_matrix.py"
+    path.write_text(
+        "tasks = ['toy_data']\nmodels = ['toy_net']\nmethods = ['toy_ann', 'toy_spiking']\n"
+        "T = [2, 4]\nseeds = [0]\ncalibration = dict(n_samples=8)\n"
+        "evaluation = dict(batch_size=20, latency_repeats=0)\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = adacal(command, "--help")
+    assert result.exit_code == 0
+    assert f"adacal {command}" in result.output.partition("Examples:")[2]
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    start = time.perf_counter()
+    command = [sys.executable, "-X", "importtime", "-m", "adacal.suite.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert time.perf_counter() - start < 1.5
+    assert "Convert trained networks" in done.stdout
+    for heavy in ("torch", "pandas", "mmengine", "numpy", "matplotlib"):
+        assert f" {heavy}\n" not in done.stderr
+
+
+def test_run_then_show_verify_and_leaderboard(config: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    done = adacal("run", config, "--results", results, "--cfg-options", "conversion.T=2", "seed=3")
+    assert done.exit_code == 0, done.output
+    (path,) = (results / "records").glob("*.json")
+    assert "T2-s3" in path.name
+    identity = path.stem.rsplit("-", 1)[1]
+    shown = adacal("show", identity[:6], "--results", results)
+    assert shown.exit_code == 0
+    assert "site" in shown.output
+    verified = adacal("verify", identity, "--results", results)
+    assert verified.exit_code == 0, verified.output
+    assert "verified" in verified.output
+    ranked = adacal("leaderboard", "--results", results, "--by", "energy", "--max-drop", "20")
+    assert ranked.exit_code == 0
+    assert "toy_spiking" in ranked.output
+    table = adacal("leaderboard", "--results", results, "--format", "csv")
+    assert table.output.startswith("task,dataset,model,rank")
+
+
+def test_a_matrix_runs_resumes_and_writes_tables_that_check(matrix: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    dry = adacal("matrix", matrix, "--results", results, "--dry-run")
+    assert "3 cells: 3 to run" in dry.output
+    assert not results.exists()
+    first = adacal("matrix", matrix, "--results", results)
+    assert first.exit_code == 0, first.output
+    assert "3 cells run, 0 recorded before, 0 failed" in first.output
+    assert "0 cells run, 3 recorded before" in adacal(
+        "matrix", matrix, "--results", results
+    ).output
+    assert (results / "leaderboards" / "toy_data_toy_net.png").is_file()
+    assert adacal("leaderboard", "--check", "--results", results).exit_code == 0
+    (results / "leaderboards" / "README.md").write_text("typed")
+    checked = adacal("leaderboard", "--check", "--results", results)
+    assert checked.exit_code == 1
+    assert "README.md is not what the records give" in checked.output
+
+
+def test_a_matrix_with_a_failing_cell_exits_with_one(matrix: Path, tmp_path: Path) -> None:
+    result = adacal(
+        "matrix", matrix, "--results", tmp_path / "r", "--cfg-options", "tasks=['toy_gone']"
+    )
+    assert result.exit_code == 1
+    assert "no checkpoint at 'nowhere'" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "nothing"], "no config named 'nothing'"),
+        (["run", "CONFIG", "--cfg-options", "conversion.T=0"], "must be above 0; got 0"),
+        (["run", "CONFIG", "--cfg-options", "method.type=toy_spikng"], "did you mean"),
+        (["run", "CONFIG", "--device", "nowhere"], "device 'nowhere' cannot be used"),
+        (["run", "CONFIG", "--cfg-options", "task.fail=True"], "no checkpoint at 'nowhere'"),
+        (["run", "CONFIG", "--results", "CONFIG/below"], "cannot be written"),
+        (["matrix", "embeded"], "did you mean 'embedded'"),
+        (["show", "123", "--results", "EMPTY"], "no record '123'"),
+        (["verify", "123", "--results", "EMPTY"], "no record '123'"),
+        (["leaderboard", "--results", "EMPTY"], "no record to show"),
+        (["train", "CONFIG"], "has no training schedule"),
+    ],
+)
+def test_wrong_input_gets_one_sentence_and_exit_code_two(
+    words: list[str], sentence: str, config: Path, tmp_path: Path
+) -> None:
+    places = {"CONFIG": str(config), "EMPTY": str(tmp_path / "empty")}
+    filled = [
+        word.replace("CONFIG", places["CONFIG"]).replace("EMPTY", places["EMPTY"]) for word in words
+    ]
+    if filled[0] == "run" and "--results" not in filled:
+        filled += ["--results", str(tmp_path / "results")]
+    result = adacal(*filled)
+    assert result.exit_code == 2, result.output
+    assert sentence in result.output
+    assert result.output.strip().count("\n") == 0
+    assert "Traceback" not in result.output
+
+
+def test_an_unexpected_error_gets_a_sentence_and_a_traceback_on_demand(
+    config: Path, tmp_path: Path
+) -> None:
+    words = ("run", config, "--results", tmp_path / "r", "--cfg-options", "method.broken=True")
+    result = adacal(*words)
+    assert result.exit_code == 1
+    assert "unexpected error: RuntimeError: the toy broke; run it with --debug" in result.output
+    assert "Traceback" not in result.output
+    assert "Traceback" in adacal(*words, "--debug").output
+    assert "Traceback" in adacal("--debug", *words).output
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (DataError("x"), 2)])
+def test_an_interruption_exits_with_130(
+    error: BaseException, code: int, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(runner, "measure", stop)
+    result = adacal("run", config, "--results", tmp_path / "results")
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+
+
+def test_list_names_what_there_is() -> None:
+    result = adacal("list")
+    assert result.exit_code == 0
+    for name in ("classification2d", "mnist_photos", "resnet_cifar", "toy_spiking", "embedded"):
+        assert name in result.output
+    assert "classification2d/mnist5k_resnet20_light" in adacal("list", "configs").output
+    assert "mnist5k" not in adacal("list", "methods").output
+
+
+def test_the_real_command_ends_with_two_and_one_line_for_a_wrong_name() -> None:
+    command = [sys.executable, "-m", "adacal.suite.cli", "run", "nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: no config named 'nothing'")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,219 @@
+"""Leaderboards against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adacal.core.errors import ConfigError, DataError
+from adacal.suite.config import resolve
+from adacal.suite.leaderboard import (
+    Filters,
+    Ranking,
+    boards,
+    bootstrap_interval,
+    pareto_front,
+    rank,
+    summarise,
+    tied_ranks,
+)
+from adacal.suite.plots import write_plots
+from adacal.suite.records import RunRecord, pack
+from adacal.suite.runner import measure
+from adacal.suite.session import Session
+from adacal.suite.tables import check_files, csv, markdown, terminal, write_files
+from suite.suite_toys import raw_config
+
+N = 1000
+ANN_PJ = 4.0e6
+
+
+@pytest.fixture(scope="module")
+def template() -> RunRecord:
+    return measure(resolve(raw_config()), Session())
+
+
+@pytest.fixture(scope="module")
+def records(template: RunRecord) -> list[RunRecord]:
+    """An ANN with 98.0 %, a quantised one, three methods; 1,000 samples, hand-set energies."""
+    make = _maker(template)
+    return [
+        make("ann", "none", lost=0, energy_uj=4.0, T=1, uses_T=False, mean_max_spikes=None),
+        make("quantized_ann", "quantised", lost=2, energy_uj=1.0, T=2, mean_max_spikes=4.0),
+        make("good", "binary", lost=3, energy_uj=2.0, T=8, seed=0),
+        make("good", "binary", lost=5, energy_uj=2.2, T=8, seed=1),
+        make("cheap", "burst", lost=100, energy_uj=0.5, T=2, mean_max_spikes=4.0),
+        make("poor", "binary", lost=120, energy_uj=3.0, T=4),
+    ]
+
+
+def _maker(template: RunRecord) -> Any:
+    ann = np.ones(N, dtype=bool)
+    ann[:20] = False
+
+    def make(label: str, strictness: str, *, lost: int, energy_uj: float, **more: Any) -> RunRecord:
+        snn = ann.copy()
+        snn[20 : 20 + lost] = False
+        pj = dict.fromkeys(("per_spike", "per_event", "memory", "reference"), energy_uj * 1e6)
+        energy = template.energy.model_copy(
+            update={"energy_pj": pj, "ann_energy_pj": dict.fromkeys(pj, ANN_PJ)}
+        )
+        values = {
+            "id": f"{label}{more.get('seed', 0)}".ljust(16, "0"),
+            "method": label,
+            "label": label,
+            "strictness": strictness,
+            "n_test": N,
+            "ann": {"accuracy_pct": 98.0},
+            "snn": {"accuracy_pct": 98.0 - lost / 10},
+            "ann_correct": pack(ann),
+            "snn_correct": pack(snn),
+            "energy": energy,
+            "calibration": template.calibration.model_copy(update={"samples": 128}),
+            **more,
+        }
+        return template.model_copy(update=values)
+
+    return make
+
+
+def rows(records: list[RunRecord], **ranking: Any) -> dict[str, Any]:
+    (board,) = boards(records, Ranking(**ranking))
+    return {row["label"]: row for row in board.rows.to_dict("records")}
+
+
+def test_seeds_are_averaged_into_one_row(records: list[RunRecord]) -> None:
+    good = rows(records)["good"]
+    assert good["score"] == pytest.approx(97.6)
+    assert good["score_std"] == pytest.approx(math.sqrt(0.02))
+    assert good["drop"] == pytest.approx(0.4)
+    assert good["energy_uj"] == pytest.approx(2.1)
+    assert good["energy_to_ann"] == pytest.approx(2.1 / 4.0)
+    assert good["seeds"] == 2
+
+
+def test_the_interval_of_the_drop_is_that_of_a_binomial(records: list[RunRecord]) -> None:
+    poor = rows(records)["poor"]
+    sigma = 100 * math.sqrt(0.12 * 0.88 / N)
+    assert poor["drop_low"] == pytest.approx(12.0 - 1.96 * sigma, abs=0.25)
+    assert poor["drop_high"] == pytest.approx(12.0 + 1.96 * sigma, abs=0.25)
+
+
+def test_the_bootstrap_equals_plain_resampling() -> None:
+    generator = np.random.default_rng(1)
+    differences = generator.choice([-1.0, 0.0, 0.5, 1.0], p=[0.05, 0.8, 0.05, 0.1], size=500)
+    drawn = generator.choice(differences, size=(4000, 500)).mean(axis=1)
+    expected = np.percentile(drawn, [2.5, 97.5])
+    assert bootstrap_interval(differences) == pytest.approx(tuple(expected), abs=0.004)
+    assert bootstrap_interval(differences) == bootstrap_interval(differences)
+
+
+def test_ranking_by_accuracy_ties_overlapping_intervals(records: list[RunRecord]) -> None:
+    table = rows(records, by="accuracy")
+    assert list(table) == ["ann", "quantized_ann", "good", "cheap", "poor"]
+    assert [table[name]["rank"] for name in table] == [0, 0, 1, 2, 2]
+
+
+def test_ranking_by_energy_takes_only_rows_that_lose_little(records: list[RunRecord]) -> None:
+    table = rows(records, by="energy", max_drop=0.5)
+    assert {name: row["rank"] for name, row in table.items() if row["rank"]} == {"good": 1}
+    loose = rows(records, by="energy", max_drop=50.0)
+    assert [(name, loose[name]["rank"]) for name in ("cheap", "good", "poor")] == [
+        ("cheap", 1),
+        ("good", 2),
+        ("poor", 3),
+    ]
+
+
+def test_an_energy_budget_leaves_the_dear_rows_unranked(records: list[RunRecord]) -> None:
+    table = rows(records, by="accuracy", max_energy_uj=1.0)
+    assert {name: row["rank"] for name, row in table.items() if row["rank"]} == {"cheap": 1}
+    assert list(table)[-2:] == ["good", "poor"]
+
+
+def test_the_pareto_front_holds_what_nothing_beats(records: list[RunRecord]) -> None:
+    table = rows(records, by="pareto")
+    assert {name for name, row in table.items() if row["pareto"]} == {"good", "cheap"}
+    assert pareto_front(np.ones(2), np.ones(2), np.ones(2, bool)).tolist() == [True, True]
+
+
+def test_the_quantised_ann_of_the_same_levels_stands_beside(records: list[RunRecord]) -> None:
+    table = rows(records)
+    assert table["cheap"]["energy_to_quantised"] == pytest.approx(0.5)
+    assert table["good"]["energy_to_quantised"] == pytest.approx(2.1)
+    assert math.isnan(table["poor"]["energy_to_quantised"])
+    assert math.isnan(table["ann"]["energy_to_quantised"])
+
+
+def test_ranks_count_the_rows_before_a_tie() -> None:
+    assert tied_ranks([0, 1, 5, 6], [2, 3, 7, 8]) == [1, 1, 3, 3]
+    assert tied_ranks([], []) == []
+
+
+def test_filters_keep_the_ann_as_reference(records: list[RunRecord]) -> None:
+    (board,) = boards(records, Ranking(), Filters(method=["cheap"], T=[2]))
+    assert set(board.rows["label"]) == {"ann", "cheap"}
+    with pytest.raises(DataError, match="no record to show"):
+        boards(records, Ranking(), Filters(dataset=["other"]))
+    with pytest.raises(ConfigError, match="did you mean 'per_spike'"):
+        Ranking(energy_model="per_spikes")
+
+
+def test_other_weights_get_a_table_of_their_own(records: list[RunRecord]) -> None:
+    other = records[2].model_copy(update={"checkpoint_sha256": "cd" * 32})
+    assert len(boards([*records, other], Ranking())) == 2
+
+
+def test_other_calibration_sizes_are_other_rows(records: list[RunRecord]) -> None:
+    cost = records[2].calibration.model_copy(update={"samples": 512})
+    table = summarise([*records, records[2].model_copy(update={"calibration": cost})])
+    assert "good [512 samples]" in set(table["label"])
+
+
+def test_a_lower_metric_is_better_where_the_task_says_so(template: RunRecord) -> None:
+    metric = template.metric.model_copy(update={"name": "error", "higher_is_better": False})
+    worse = template.model_copy(
+        update={"metric": metric, "ann": {"error": 1.0}, "snn": {"error": 1.5}}
+    )
+    table = rank(summarise([worse]), Ranking())
+    assert table.loc[0, "drop"] == pytest.approx(0.5)
+    assert table.loc[0, "drop_low"] == pytest.approx(0.5)
+
+
+def test_tables_name_units_and_the_command_that_reproduces_a_row(
+    records: list[RunRecord],
+) -> None:
+    (board,) = boards(records, Ranking())
+    text = markdown(board)
+    assert "| 1 | good | binary | 8 | 1.00 | 4.00 | 97.60 ± 0.14 | 0.40 [" in text
+    assert "energy (µJ)" in text
+    assert "`adacal verify good0000`" in text
+    assert csv(board).splitlines()[0].startswith("task,dataset,model,rank,label,method")
+    assert terminal(board).row_count == 5
+
+
+def test_committed_tables_are_checked_against_the_records(
+    records: list[RunRecord], tmp_path: Path
+) -> None:
+    write_files(records, tmp_path)
+    assert check_files(records, tmp_path) == []
+    assert check_files(list(reversed(records)), tmp_path) == []
+    page = tmp_path / "toy_data_toy_net.md"
+    page.write_text(page.read_text().replace("97.60", "99.99"))
+    (tmp_path / "stray.csv").write_text("")
+    (tmp_path / "toy_data_toy_net.csv").unlink()
+    wrong = check_files(records, tmp_path)
+    assert [sentence.split(";")[0].rsplit("/", 1)[1] for sentence in wrong] == [
+        "toy_data_toy_net.md is not what the records give",
+        "toy_data_toy_net.csv is missing",
+        "stray.csv belongs to no record",
+    ]
+
+
+def test_a_plot_is_drawn_for_each_board(records: list[RunRecord], tmp_path: Path) -> None:
+    (path,) = write_plots(boards(records, Ranking()), tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")
