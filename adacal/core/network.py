@@ -404,7 +404,7 @@ def _refuse_unusable(ann: nn.Module) -> None:
                 f"'{path or 'the network'}' is the result of torch.compile; pass the module before"
             )
     for name, value in [*ann.named_parameters(), *ann.named_buffers()]:
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
             raise UnsupportedModelError(
                 f"'{name}' holds NaN or infinite values; the checkpoint is damaged or training "
                 "diverged; load a sound one"

@@ -102,7 +102,7 @@ def threshold_candidates(
     inputs: Tensor,
     tried: Sequence[int],
     generator: torch.Generator | None = None,
-    limit: int = 4096,
+    limit: int = 1024,
 ) -> dict[str, list[Candidate]]:
     """Estimates MMSE thresholds for each φ tried at each site, from the ANN's activations."""
     reference = inputs.mean(0) if network.stream else inputs

@@ -219,8 +219,9 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
     for option in options:
         if option not in fields:
             raise ConfigError(unknown_name(f"option of method '{name}'", option, fields))
+    whole = {key: _over_default(kind, key, value) for key, value in options.items()}
     try:
-        return kind(**{key: _tuples(value) for key, value in options.items()})
+        return kind(**{key: _tuples(value) for key, value in whole.items()})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"method '{name}' does not accept these options: {error}") from error
 
@@ -313,6 +314,16 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "int_type":
         return f"{where} must be a whole number; got {got!r}"
     return f"{where}: {first['msg'].lower()}; got {got!r}"
+
+
+def _over_default(kind: type[Method], option: str, value: Any) -> Any:
+    """Lays a dict over the option's default dict, so that equal settings are one identity."""
+    if not isinstance(value, Mapping):
+        return value
+    field = next(field for field in dataclasses.fields(kind) if field.name == option)
+    factory = field.default_factory
+    default = field.default if factory is dataclasses.MISSING else factory()
+    return merge(default, value) if isinstance(default, Mapping) else value
 
 
 def _tuples(value: Any) -> Any:

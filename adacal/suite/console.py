@@ -220,7 +220,7 @@ def show_boards(found: Sequence[Board], results: str) -> None:
 
     console = output()
     for board in found:
-        console.print(terminal(board))
+        console.print(terminal(board, console.width))
         console.print(
             f"energy: {board.ranking.energy_model}; run a row again: {reproduce(board, results)}\n",
             soft_wrap=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,14 +165,20 @@ class RunRecord(_Part):
 
     def filename(self) -> str:
         """Returns a readable file name that ends with the id."""
-        words = [self.dataset, self.model, self.label]
+        words = [self.dataset, self.model, _file_word(self.label)]
         if self.uses_T:
             words.append(f"T{self.T}")
-        text = "-".join([*words, f"s{self.seed}"])
-        safe = "".join(char if char.isalnum() or char in "-_.=" else "-" for char in text)
-        while "--" in safe:
-            safe = safe.replace("--", "-")
-        return f"{safe[:120].strip('-')}-{self.id}.json"
+        words += [f"s{self.seed}", self.id]
+        return "-".join(_file_word(word) for word in words) + ".json"
+
+
+def _file_word(text: str) -> str:
+    """Returns the text with what file names should not hold replaced, at most 60 characters.
+
+    >>> _file_word("burst(max_spikes=4)")
+    'burst_max_spikes=4'
+    """
+    return re.sub(r"[^\w.=-]+", "_", text, flags=re.ASCII)[:60].strip("_")
 
 
 def record_id(

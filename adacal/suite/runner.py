@@ -161,6 +161,8 @@ def convert(
         forward=task.spiking_forward,
         divergence=task.divergence,
         generator=torch.Generator().manual_seed(config.seed),
+        stream=task.stream,
+        event_input=bool(getattr(task, "event_input", False)),
     )
     example = task.example_input().to(device)
     _synchronise(device)

@@ -22,6 +22,16 @@ ORDER_TITLES = {
     "pareto": "Pareto front of accuracy and energy",
 }
 
+HIDDEN_BELOW = {
+    10**6: {"calibration (s)", "spikes", "front"},
+    200: {"mean steps", "ms/sample", "seeds"},
+    168: {"SOPs", "MACs", "× quantised"},
+    138: {"spikes are", "mean φ"},
+    116: {"drop (points) [95 %]"},
+    92: {"record"},
+}
+"""Width in characters to the columns that a narrower terminal does without."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -110,12 +120,18 @@ def markdown(board: Board, results: str = "results") -> str:
     )
 
 
-def terminal(board: Board) -> Table:
-    """Returns a board as a table for the terminal, with the columns most looked at."""
+def terminal(board: Board, width: int = 200) -> Table:
+    """Returns a board as a table for a terminal of so many characters.
+
+    A narrow one gets the columns most looked at; Markdown and CSV have them all.
+    """
     from rich.markup import escape
     from rich.table import Table
 
-    hidden = {"calibration (s)", "spikes", "front"}
+    hidden: set[str] = set()
+    for limit, titles in HIDDEN_BELOW.items():
+        if width < limit:
+            hidden |= titles
     table = Table(title=f"{board.title}, {ORDER_TITLES[board.ranking.by]}", title_justify="left")
     cols = [column for column in columns(board) if column.title not in hidden]
     for column in cols:
@@ -123,7 +139,8 @@ def terminal(board: Board) -> Table:
             escape(column.title),
             justify="left" if column.left else "right",
             overflow="fold",
-            no_wrap=column.title not in ("method",),
+            no_wrap=column.title != "method",
+            min_width=28 if column.title == "method" else None,
         )
     for row in _rows(board):
         style = "bold" if row["rank"] == 1 else ("dim" if not row["rank"] else "")
@@ -222,7 +239,7 @@ def _rank(row: Row) -> str:
 
 
 def _steps(row: Row) -> str:
-    return _number(row["mean_timesteps"], 2) if row["T"] else "–"
+    return _number(row["mean_timesteps"], 2) if row["mean_timesteps"] else "–"
 
 
 def _score(row: Row) -> str:

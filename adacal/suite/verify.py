@@ -88,6 +88,12 @@ def verify(
             f"another order and tip single spikes, so the metric may differ by {OTHER_METRIC}, "
             f"counts by {OTHER_MACHINE:.0%}, the divergence by {OTHER_DIVERGENCE:.0%}"
         )
+    old, new = record.environment, now.environment
+    if (old.commit, old.dirty) != (new.commit, new.dirty) or old.dirty:
+        explanation += "; the code is another, or was changed, since: " + " and ".join(
+            f"{when} {env.commit[:10] or 'no commit'}{' with changes' if env.dirty else ''}"
+            for when, env in (("then", old), ("now", new))
+        )
     return Verification(comparisons, exact, explanation)
 
 

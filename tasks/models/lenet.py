@@ -61,6 +61,9 @@ class LeNet(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden[1], num_classes),
         )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits [B, num_classes] for images [B, C, H, W]."""

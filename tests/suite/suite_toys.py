@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from adacal.methods.base import METHODS, Card, Method
 from torch import Tensor, nn
 
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, DataError
+from adacal.methods.base import METHODS, Card, Method
 from adacal.suite.registry import TASKS
 from adacal.suite.task import Batch, Evaluation, Metric, Task
 

@@ -88,9 +88,7 @@ def test_a_matrix_runs_resumes_and_writes_tables_that_check(matrix: Path, tmp_pa
     first = adacal("matrix", matrix, "--results", results)
     assert first.exit_code == 0, first.output
     assert "3 cells run, 0 recorded before, 0 failed" in first.output
-    assert "0 cells run, 3 recorded before" in adacal(
-        "matrix", matrix, "--results", results
-    ).output
+    assert "0 cells run, 3 recorded before" in adacal("matrix", matrix, "--results", results).output
     assert (results / "leaderboards" / "toy_data_toy_net.png").is_file()
     assert adacal("leaderboard", "--check", "--results", results).exit_code == 0
     (results / "leaderboards" / "README.md").write_text("typed")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from adacal.core.errors import ConfigError, DataError
+from adacal.core.errors import ConfigError
 from adacal.suite import config as configs
 from adacal.suite.config import resolve
 from adacal.suite.session import Session, build_task
@@ -80,6 +81,12 @@ def test_a_label_shows_only_what_is_not_the_default() -> None:
     assert resolve(raw).label() == "toy_spiking(misses=2, nested={b=[3]})"
 
 
+def test_a_nested_option_that_repeats_a_default_is_the_same_run() -> None:
+    spelt_out = resolve(raw_config(method={"type": "toy_spiking", "nested": {"a": 1}}))
+    assert spelt_out.method_options() == resolve(raw_config()).method_options()
+    assert spelt_out.label() == "toy_spiking"
+
+
 def test_overrides_are_literals_or_strings(tmp_path: Path) -> None:
     path = tmp_path / "one.py"
     path.write_text("a = dict(b=1, c='x')\n_helper = 3\n")
@@ -116,10 +123,8 @@ def test_every_shipped_config_builds_what_it_names(name: str) -> None:
     config.build_method()
     task = build_task(config)
     assert task.model_name == config.model["name"]
-    try:
+    with torch.device("meta"):
         module = task.build_module()  # type: ignore[attr-defined]
-    except DataError:
-        return
     assert sum(parameter.numel() for parameter in module.parameters()) > 0
 
 

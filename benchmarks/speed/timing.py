@@ -1,0 +1,77 @@
+"""Interleaved timing of several functions: medians, spread and the ratio to the first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from adacal.suite.registry import TASKS, build, load_tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Seconds of one function: median, fastest and slowest run."""
+
+    name: str
+    median_s: float
+    min_s: float
+    max_s: float
+
+
+def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> list[Row]:
+    """Warms each function up once, then runs them in turn `repeats` times."""
+    for function in functions.values():
+        function()
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            begin = time.perf_counter()
+            function()
+            taken[name].append(time.perf_counter() - begin)
+    return [
+        Row(name=name, median_s=statistics.median(t), min_s=min(t), max_s=max(t))
+        for name, t in taken.items()
+    ]
+
+
+def show(rows: list[Row], as_json: bool, not_measured: str, **facts: Any) -> None:
+    """Prints the rows with the ratio of the first row to each, the facts, and what is missing."""
+    if as_json:
+        print(json.dumps({"rows": [vars(row) for row in rows], **facts}))
+        return
+    for name, value in facts.items():
+        print(f"{name}: {value}")
+    print(f"{'what':<44}{'median s':>10}{'min':>9}{'max':>9}{'ratio':>9}")
+    for row in rows:
+        ratio = row.median_s / rows[0].median_s
+        print(f"{row.name:<44}{row.median_s:>10.3f}{row.min_s:>9.3f}{row.max_s:>9.3f}{ratio:>9.2f}")
+    print(f"threads {torch.get_num_threads()}, torch {torch.__version__}")
+    print(f"Not measured: {not_measured}")
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Parses the options that all speed benchmarks share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=5, help="counted runs of each")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--smoke", action="store_true", help="seconds only: checks that it runs")
+    return parser.parse_args()
+
+
+def mnist5k_resnet20(samples: int) -> tuple[nn.Module, torch.Tensor]:
+    """Returns the shipped ResNet-20 for MNIST-5k and calibration inputs from its training data."""
+    load_tasks()
+    model = {"name": "resnet20", "type": "resnet_cifar", "depth": 20, "width": 16}
+    task = build(
+        TASKS, "task", {"type": "classification2d", "dataset": {"type": "mnist5k"}}, model=model
+    )
+    batches = task.calibration_batches(samples, seed=0)
+    return task.build_ann(), torch.cat([batch.inputs for batch in batches])

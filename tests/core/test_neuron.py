@@ -1,0 +1,92 @@
+"""Neuron populations: how parameters broadcast, what they compute, what they refuse."""
+
+import pytest
+import torch
+
+from adacal.core.errors import ConfigError
+from adacal.core.kernels import quantise
+from adacal.core.neuron import BurstNeuron, NeuronState, by_channel, per_channel
+from toys import dyadic
+
+
+def test_thresholds_and_shifts_act_per_channel_in_dimension_one_and_last() -> None:
+    theta = torch.tensor([0.5, 1.0, 2.0])
+    shift = torch.tensor([0.0, 0.25, 0.5])
+    current = dyadic((4, 2, 3, 5), 0, bound=20)
+    first = BurstNeuron(threshold=theta, shift=shift, max_spikes=3)
+    last = BurstNeuron(threshold=theta, shift=shift, max_spikes=3, channel_dim=-1)
+    counts, _ = first.scan(current, 4)
+    tokens, _ = last.scan(current.transpose(2, 3), 4)
+    assert torch.equal(counts, tokens.transpose(2, 3))
+    for channel in range(3):
+        alone = BurstNeuron(threshold=float(theta[channel]), shift=float(shift[channel]))
+        alone.max_spikes = 3
+        one, _ = alone.scan(current[:, :, channel], 4)
+        assert torch.equal(one, counts[:, :, channel])
+
+
+@pytest.mark.parametrize("dims", [2, 3, 4, 5])
+def test_a_population_of_any_rank_quantises_a_constant_current(dims: int) -> None:
+    frame = dyadic((2, 3, 2, 2, 2)[:dims], 1, bound=20)
+    theta = torch.tensor([0.5, 1.0, 2.0])
+    neuron = BurstNeuron(threshold=theta, max_spikes=2)
+    counts, found = neuron.scan(frame.expand(4, *frame.shape), 4)
+    expected = quantise(frame, per_channel(theta, dims, 1), 2, 4)
+    assert torch.equal((counts * found).mean(0), expected)
+
+
+def test_the_half_threshold_can_be_spread_over_the_steps() -> None:
+    neuron = BurstNeuron(threshold=1.0, max_spikes=1, spread_half_threshold=True)
+    current = torch.full((4, 1, 1), 0.375)  # 4 * 0.375 + 0.5 = 2
+    counts, _ = neuron.scan(current, 4)
+    assert counts.sum().item() == 2
+    assert counts[0].item() == 0
+
+
+def test_an_initial_potential_may_be_a_number_per_channel_or_per_neuron() -> None:
+    current = torch.zeros(1, 2, 3, 2)
+    for start in (1.0, torch.ones(3), torch.ones(3, 2)):
+        counts, _ = BurstNeuron(threshold=1.0, initial_potential=start).scan(current, 1)
+        assert bool((counts == 1).all())
+
+
+def test_state_goes_on_over_calls_and_remembers_the_step() -> None:
+    current = dyadic((5, 2, 3), 3, bound=24)
+    for neuron in (
+        BurstNeuron(threshold=0.5, max_spikes=2),
+        BurstNeuron(threshold=0.5, max_spikes=2, kind="capped", cap=1.0),
+        BurstNeuron(threshold=0.5, max_spikes=2, kind="signed", slope=0.25),
+        BurstNeuron(threshold=0.5, max_spikes=2, spread_half_threshold=True),
+    ):
+        whole, _ = neuron.scan(current, 5)
+        state = NeuronState()
+        parts = [neuron.scan(current[t : t + 1], 5, state)[0] for t in range(5)]
+        assert torch.equal(torch.cat(parts), whole)
+        assert state.step == 5
+
+
+def test_the_reference_activation_is_relu_capped_relu_or_leaky_relu() -> None:
+    x = torch.tensor([[-2.0, 1.0, 9.0]])
+    assert BurstNeuron().activation(x).tolist() == [[0, 1, 9]]
+    assert BurstNeuron(kind="capped", cap=6.0).activation(x).tolist() == [[0, 1, 6]]
+    slope = torch.tensor([0.5, 0.5, 0.5])
+    assert BurstNeuron(kind="signed", slope=slope).activation(x).tolist() == [[-1, 1, 9]]
+
+
+def test_phi_below_one_is_refused_at_run_time() -> None:
+    with pytest.raises(ConfigError, match="max_spikes must be at least 1; got 0"):
+        BurstNeuron(max_spikes=0).scan(torch.zeros(1, 1, 1), 1)
+
+
+@pytest.mark.parametrize("theta", [0.0, -1.0, float("nan"), torch.tensor([1.0, 0.0])])
+def test_a_threshold_that_is_not_positive_is_refused_at_run_time(theta: float) -> None:
+    with pytest.raises(ConfigError, match="threshold"):
+        BurstNeuron(threshold=theta).scan(torch.zeros(1, 1, 2), 1)
+
+
+def test_by_channel_flattens_tokens_and_images_alike() -> None:
+    images = dyadic((2, 3, 4, 5), 1)
+    assert by_channel(images, 1).shape == (3, 40)
+    assert torch.equal(by_channel(images, 1)[2], images[:, 2].flatten())
+    tokens = images.flatten(2).transpose(1, 2)
+    assert torch.equal(by_channel(tokens, -1), by_channel(images, 1))
