@@ -45,7 +45,8 @@ class Classification2D(Task):
         Args:
             dataset: config of the dataset: `type` and its options, for example `root`.
             model: config of the network: `type`, its options, and optionally `name` (for records
-                and the checkpoint's file name) and `checkpoint`.
+                and the checkpoint's file name), `checkpoint`, and `schedule` (what this network
+                needs otherwise than `schedule` says).
             checkpoint: path of the weights; see `tasks.checkpoints.resolve_checkpoint`.
             schedule: how `train` trains; see `tasks.training.Schedule`.
             model_name: overrides `model['name']`.
@@ -62,7 +63,8 @@ class Classification2D(Task):
         self.model_name = str(model_name or given_name or options.get("type"))
         self.dataset_name = str(dataset.get("type"))
         self.dataset: ImageDataset = build(DATASETS, "dataset", dict(dataset))
-        self.schedule = None if schedule is None else dict(schedule)
+        own_schedule = options.pop("schedule", None) or {}
+        self.schedule = None if schedule is None else {**schedule, **own_schedule}
         if max_test_samples is not None and max_test_samples < 1:
             raise ConfigError(f"max_test_samples must be 1 or more; got {max_test_samples}")
         self.max_test_samples = max_test_samples

@@ -54,6 +54,7 @@ _UNCHANGED = frozenset(
 _SCALINGS = (
     frozenset(["mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__"]) | functions.DIVISION
 )
+_EXPANSIONS = frozenset(["expand", "expand_as", "broadcast_to"])
 _SUMS = frozenset(["add", "iadd", "radd", "sub", "isub", "rsub", "subtract"])
 
 
@@ -77,7 +78,10 @@ class Tag:
 
 @dataclass
 class LayerCount:
-    """Sums over all samples seen; divide by the number of samples for a mean."""
+    """Sums over all samples seen; divide by the number of samples for a mean.
+
+    `written`: activations of an ANN, stored once each.
+    """
 
     spikes: float = 0.0
     events: float = 0.0
@@ -88,7 +92,7 @@ class LayerCount:
     reference_sops: float = 0.0
     macs: float = 0.0
     ann_macs: float = 0.0
-    outputs: float = 0.0
+    written: float = 0.0
 
 
 @dataclass
@@ -125,10 +129,13 @@ class SynapseCounter:
 
         Args:
             site: where they come from.
-            counts: spike counts, shape [steps, B*m, C, *].
+            counts: spike counts, shape [steps, B*m, C, *]; codes of a quantised network where the
+                pass has no steps: their set bits count as spikes.
             threshold: θ, broadcastable to one step.
         """
         magnitude = counts.abs() if site.kind == "signed" else counts
+        if self._active().steps == 0:
+            magnitude = set_bits(magnitude)
         rows = self._per_step(magnitude.flatten(0, 1))
         events = self._per_step((magnitude != 0).to(counts.dtype).flatten(0, 1))
         count = self.layers[site.name]
@@ -141,6 +148,11 @@ class SynapseCounter:
             rows = rows.detach().requires_grad_()
             self.leaves[site.name] = rows
         return Tag(spikes=rows, events=events, scale=threshold)
+
+    def activated(self, site: Site, rows: Tensor) -> None:
+        """Takes the activations of a site that computes as in the ANN."""
+        self.layers[site.name].neurons += rows.numel()
+        self.layers[site.name].written += rows.numel()
 
     def input_events(self, rows: Tensor, name: str = "input") -> Tag:
         """Returns the tag of an event-frame input: a count of n events is n spikes."""
@@ -191,8 +203,10 @@ class SynapseCounter:
             return _sum_pooled(tag, name, args, kwargs)
         if name == "pad":
             return _map_tag(tag, lambda t: _padded(t, args, kwargs))
-        if name == "interpolate" and kwargs.get("mode", "nearest") not in {"nearest"}:
-            return None
+        if name == "interpolate":
+            mode = args[3] if len(args) > 3 else kwargs.get("mode", "nearest")
+            if mode not in {"nearest", "nearest-exact"}:
+                return None
         if name in functions.SHAPE_ONLY or name == "interpolate":
             return self._replayed(tag, function, args, kwargs, source)
         return None
@@ -240,29 +254,37 @@ class SynapseCounter:
         synapses = float(fan_out.sum()) * rows / fan_out.shape[0]
         if self._first_step == 0:
             count.ann_macs += synapses
+        if trace.static and self._first_step:
+            return  # computed at the first step and kept
         steps = 1 if trace.static else layout.blocks
-        count.outputs += result.numel() / layout.blocks * steps
         tag: Tag | None = trace.tag
         if tag is None:
             macs = synapses * steps
             count.macs += macs
             self.macs_by_step[self._first_step] += macs
             return
-        by_step = _weighted(tag.spikes, fan_out).reshape(layout.blocks, -1).sum(1)
-        if self.keep_graph:
-            total = by_step.sum()
-            self.total = total if self.total is None else self.total + total
-        for step, value in enumerate(by_step.detach().tolist()):
-            self.sops_by_step[self._first_step + step] += value
-            count.sops += value
-        count.event_sops += float(_weighted(tag.events, fan_out).sum())
+        events = self._add_sops(where, tag, fan_out, steps)
         if _counted_by_reference(name, args, kwargs):
-            groups = _groups(name, args, kwargs)
-            count.reference_sops += float(_weighted(tag.events, fan_out).sum()) * groups
+            count.reference_sops += events * _groups(name, args, kwargs)
         if tag.analogue is not None:
             macs = float(_weighted(tag.analogue, fan_out).sum()) * layout.batch
             count.macs += macs
             self.macs_by_step[self._first_step] += macs
+
+    def _add_sops(self, where: str, tag: Tag, fan_out: Tensor, steps: int) -> float:
+        """Adds the accumulates of the first `steps` steps; returns those of events."""
+        blocks = self._active().blocks
+        by_step = _weighted(tag.spikes, fan_out).reshape(blocks, -1).sum(1)[:steps]
+        if self.keep_graph:
+            total = by_step.sum()
+            self.total = total if self.total is None else self.total + total
+        count = self.layers[where]
+        for step, value in enumerate(by_step.detach().tolist()):
+            self.sops_by_step[self._first_step + step] += value
+            count.sops += value
+        events = float(_weighted(tag.events, fan_out).reshape(blocks, -1)[:steps].sum())
+        count.event_sops += events
+        return events
 
     def _sum(self, where: str, args: Any) -> Tag | None:
         """A residual addition: spikes added to a current cost one accumulate each."""
@@ -276,17 +298,10 @@ class SynapseCounter:
             return Tag(
                 spikes=sum(tag.spikes for tag in known[1:]) + known[0].spikes,
                 events=sum(tag.events for tag in known[1:]) + known[0].events,
+                analogue=_any_analogue(known),
             )
-        layout = self._active()
         for tag in known:
-            by_step = tag.spikes.reshape(layout.blocks, -1).sum(1)
-            if self.keep_graph:
-                total = by_step.sum()
-                self.total = total if self.total is None else self.total + total
-            for step, value in enumerate(by_step.detach().tolist()):
-                self.sops_by_step[self._first_step + step] += value
-                self.layers[where].sops += value
-            self.layers[where].event_sops += float(tag.events.sum())
+            self._add_sops(where, tag, torch.ones_like(tag.spikes[:1]), self._active().blocks)
         return None
 
     def _cat(self, args: Any, kwargs: Any) -> Tag | None:
@@ -329,8 +344,10 @@ class SynapseCounter:
             return None
         scale = tag.scale.expand(1, *args[0].shape[1:]).contiguous()
         scale = _first(_call_like(name, scale, args, kwargs))
-        counts = (values / scale).round()
-        spikes = self._per_step(counts.abs())
+        counts = (values / scale).round().abs()
+        if self._active().steps == 0:
+            counts = set_bits(counts)
+        spikes = self._per_step(counts)
         events = self._per_step((counts != 0).to(counts.dtype))
         if self.keep_graph:
             # A pooled spike is shared among the spikes of its window: the gradient of the total
@@ -349,24 +366,24 @@ class SynapseCounter:
         kwargs: Any,
         source: Tensor,
     ) -> Any:
-        """Applies a shape-only function to the tag; sizes that count rows are adapted."""
-        rows = source.shape[0]
+        """Applies a shape-only function to the tag, whose rows are fewer."""
+        name = functions.function_name(function)
+        batch = source.shape[0] // tag.spikes.shape[0]
+        sizes = _target_sizes(name, args, kwargs)
+        if sizes is not None and (not sizes or (sizes[0] > 0 and sizes[0] % batch)):
+            return None
 
         def replay(companion: Tensor) -> Any:
-            batch = rows // companion.shape[0]
+            if sizes is not None:
+                first = sizes[0] // batch if sizes[0] > 0 else sizes[0]
+                change = companion.expand if name in _EXPANSIONS else companion.reshape
+                return change(first, *sizes[1:])
+            if name in {"squeeze", "squeeze_"} and not args[1:] and not kwargs:
+                return companion.squeeze(
+                    [d for d in range(1, source.dim()) if source.shape[d] == 1]
+                )
+            return function(companion, *args[1:], **kwargs)
 
-            def adapt(value: Any) -> Any:
-                if type(value) is int and batch > 1 and value >= rows and value % batch == 0:
-                    return value // batch
-                if isinstance(value, tuple | list):
-                    return type(value)(adapt(item) for item in value)
-                return value
-
-            rest = [adapt(value) for value in args[1:]]
-            return function(companion, *rest, **{k: adapt(v) for k, v in kwargs.items()})
-
-        if functions.function_name(function) in {"view_as", "reshape_as", "expand_as"}:
-            return None
         scale = tag.scale
         if scale is not None:
             scale = scale.expand(1, *source.shape[1:])
@@ -391,13 +408,13 @@ class SynapseCounter:
     ) -> Tensor:
         """Number of synapses of each input element, shape [1, ...] (one sample)."""
         source, weight = args[0], args[1] if len(args) > 1 else kwargs["weight"]
-        lead = 1 if name != "linear" else 0
-        sample = source.shape[1:] if lead else source.shape[-1:]
-        rest = tuple(v for v in args[3:] if not isinstance(v, Tensor))
-        key = (name, tuple(weight.shape), tuple(sample), repr(rest), repr(sorted(kwargs)))
+        sample = source.shape[1:]
+        rest = [value for value in args[2:] if not isinstance(value, Tensor)]
+        named = sorted((k, v) for k, v in kwargs.items() if not isinstance(v, Tensor))
+        key = (name, tuple(weight.shape), tuple(sample), repr(rest), repr(named))
         if key not in self._fan_out:
             if name == "linear":
-                found = source.new_full((1, source.shape[-1]), float(weight.shape[0]))
+                found = source.new_full((1, *sample), float(weight.shape[0]))
             else:
                 found = _gradient_fan_out(function, source, weight, args, kwargs)
             self._fan_out[key] = found
@@ -422,6 +439,20 @@ class SynapseCounter:
         return self._layout
 
 
+def set_bits(codes: Tensor) -> Tensor:
+    """Number of ones in the binary code of whole numbers.
+
+    >>> set_bits(torch.tensor([0.0, 1.0, 5.0, 7.0]))
+    tensor([0., 1., 2., 3.])
+    """
+    rest = codes.to(torch.int32)
+    ones = torch.zeros_like(rest)
+    while bool((rest > 0).any()):
+        ones += rest & 1
+        rest = rest >> 1
+    return ones.to(codes.dtype)
+
+
 def _trace(tensor: Tensor) -> Trace:
     trace = trace_of(tensor)
     return trace if trace is not None else Trace(static=True)
@@ -432,8 +463,25 @@ def _tag(tensor: Any) -> Tag | None:
     return trace.tag if trace is not None and isinstance(trace.tag, Tag) else None
 
 
+def _any_analogue(tags: list[Tag]) -> Tensor | None:
+    masks = [tag.analogue for tag in tags if tag.analogue is not None]
+    return torch.stack(masks).amax(0) if masks else None
+
+
 def _analogue(tag: Tag) -> Tensor:
     return tag.analogue if tag.analogue is not None else torch.zeros_like(tag.spikes)
+
+
+def _target_sizes(name: str, args: Any, kwargs: Any) -> list[int] | None:
+    """The shape asked for by a view, reshape or expand, rows first; None for other functions."""
+    if name in {"view_as", "reshape_as", "expand_as"}:
+        return list((args[1] if len(args) > 1 else kwargs["other"]).shape)
+    if name not in {"view", "reshape"} | _EXPANSIONS:
+        return None
+    wanted = args[1:] or tuple(kwargs.values())
+    if len(wanted) == 1 and isinstance(wanted[0], list | tuple):
+        wanted = tuple(wanted[0])
+    return [int(size) for size in wanted] if all(isinstance(v, int) for v in wanted) else []
 
 
 def _map_tag(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
@@ -586,8 +634,7 @@ def _gradient_fan_out(
 def _groups(name: str, args: Any, kwargs: Any) -> int:
     if not name.startswith("conv"):
         return 1
-    position = 7 if "transpose" in name else 6
-    return int(args[position]) if len(args) > position else int(kwargs.get("groups", 1))
+    return int(args[6]) if len(args) > 6 else int(kwargs.get("groups", 1))
 
 
 def _counted_by_reference(name: str, args: Any, kwargs: Any) -> bool:

@@ -74,7 +74,8 @@ class EnergyMeter(SynapseCounter):
             "per_event": MAC_PJ * macs + ACCUMULATE_PJ * total.event_sops,
             "memory": (MAC_PJ + 2 * ACCESS_PJ) * macs
             + (ACCUMULATE_PJ + 3 * ACCESS_PJ) * sops
-            + 2 * ACCESS_PJ * total.neuron_steps,
+            + 2 * ACCESS_PJ * total.neuron_steps
+            + ACCESS_PJ * total.written,
             "reference": MAC_PJ * macs + ACCUMULATE_PJ * total.reference_sops,
         }
         plain = MAC_PJ * total.ann_macs

@@ -95,8 +95,8 @@ DATA_DEPENDENT = _names(
     masked_select"""
 )
 PLAIN = _names(
-    """size dim ndimension numel nelement stride is_contiguous storage_offset element_size get_device
-    is_floating_point is_complex is_same_size data_ptr zeros_like ones_like empty_like full_like
+    """size dim ndimension numel nelement stride is_contiguous storage_offset element_size
+    get_device is_floating_point is_complex is_same_size data_ptr zeros_like ones_like empty_like full_like
     rand_like randn_like new_zeros new_ones new_full new_empty new_tensor _assert __len__ __repr__
     __format__ __hash__ __dir__ is_cuda sym_size result_type register_hook retain_grad
     has_names refine_names dtype layout"""

@@ -1,4 +1,4 @@
-"""SpikingMode: sees every torch function of an unchanged network and gives it its spiking meaning."""
+"""SpikingMode: sees every torch function of an unchanged network, gives each its meaning."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from adacal.core import functions
+from adacal.core import dimensions, functions
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.functions import ActivationCall, Role
 from adacal.core.layout import Layout, RuleState, RunState
+from adacal.core.nests import map_tensors
 from adacal.core.rules import apply_rule
 
 MaxPool = Literal["running_max", "step_max", "average"]
@@ -47,12 +48,14 @@ class Trace:
     Attributes:
         static: the rows of all blocks are equal (nothing before it has fired).
         channel_dim: dimension of the channels.
+        row_dim: dimension of the rows; 0 unless the network moved it.
         producer: the synaptic operation it comes from, if that is known.
         tag: what the meter attached to it.
     """
 
     static: bool
     channel_dim: int = 1
+    row_dim: int = 0
     producer: Producer | None = None
     tag: Any = None
 
@@ -82,7 +85,8 @@ class Site:
 class OnActivation(Protocol):
     """Computes the output rows of an activation site from its input rows; may return a tag."""
 
-    def __call__(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]: ...
+    def __call__(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
+        """Returns the output rows, shape of `rows`, and their tag (None without a meter)."""
 
 
 class Meter(Protocol):
@@ -177,6 +181,7 @@ class SpikingMode(TorchFunctionMode):
         self._path: list[str] = [""]
         self._leaf: list[bool] = [False]
         self._calls: Counter[str] = Counter()
+        self._memories: Counter[str] = Counter()
 
     def run(self, forward: Callable[[nn.Module, Any], Any], rows: Tensor, *, static: bool) -> Any:
         """Runs the network on laid-out rows and returns its raw output rows."""
@@ -187,7 +192,14 @@ class SpikingMode(TorchFunctionMode):
     def run_traced(self, forward: Callable[[nn.Module, Any], Any], rows: Tensor) -> Any:
         """As `run`, for rows that already carry a trace (spiking input)."""
         with self._module_paths(), self:
-            return forward(self.module, rows)
+            result = forward(self.module, rows)
+        for tensor in traced_tensors(result):
+            if _row_dim(tensor):
+                raise UnsupportedModelError(
+                    f"an output of shape {list(tensor.shape)} has its samples in dimension "
+                    f"{_row_dim(tensor)}; move them to dimension 0 before returning it"
+                )
+        return result
 
     def __torch_function__(
         self,
@@ -229,24 +241,27 @@ class SpikingMode(TorchFunctionMode):
     def _activation(self, call: ActivationCall, name: str) -> Tensor:
         trace = trace_of(call.input)
         assert trace is not None
-        rows = call.input
+        at = trace.row_dim
+        rows = call.input.movedim(at, 0)
+        channel_dim = trace.channel_dim + int(0 <= trace.channel_dim < at)
         site = Site(
             name=self._name(name),
             function=name.rstrip("_"),
             kind=call.kind,
             shape=tuple(rows.shape[1:]),
-            channel_dim=trace.channel_dim if abs(trace.channel_dim) < rows.dim() else 1,
+            channel_dim=channel_dim if abs(channel_dim) < rows.dim() else 1,
             cap=call.cap,
             slope=call.slope,
         )
         self.sites.append(site)
-        output, tag = self.on_activation(site, rows, trace)
+        output, tag = self.on_activation(site, rows, replace(trace, producer=None) if at else trace)
+        output = output.movedim(0, at)
         if call.inplace:
-            output = rows.copy_(output)
-        known = Trace(
-            static=trace.static and self.layout.steps == 0, channel_dim=site.channel_dim, tag=tag
-        )
+            output = call.input.copy_(output)
+        known = Trace(static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag)
         set_trace(output, known)
+        if call.inplace:
+            _mark_base(output)
         return output
 
     def _linear(
@@ -259,7 +274,7 @@ class SpikingMode(TorchFunctionMode):
         static: bool,
     ) -> Any:
         self._refuse_training(name, args, kwargs)
-        known = _propagated(name, args, kwargs, traced, static)
+        known = _propagated(func, name, args, kwargs, traced, static)
         tag = None
         if self.meter:
             tag = self.meter.follow(func, args, kwargs, None, name, self._label(name))
@@ -267,6 +282,9 @@ class SpikingMode(TorchFunctionMode):
             result, _ = self._once(func, name, args, kwargs)
         else:
             result = func(*args, **kwargs)
+        dimensions.refuse_mixed_rows(
+            self._label(name), name, traced[0], result, _row_dim(traced[0])
+        )
         if self.meter and name in functions.MATRIX_PRODUCT:
             self.meter.product(self._label(name), func, args, kwargs, result)
         return _mark_all(result, known, args, tag)
@@ -295,6 +313,7 @@ class SpikingMode(TorchFunctionMode):
         trace = Trace(
             static=static,
             channel_dim=-1 if name == "linear" else 1,
+            row_dim=_row_dim(source),
             producer=Producer(module=module, function=func, args=args, kwargs=kwargs),
         )
         set_trace(result, trace)
@@ -333,7 +352,7 @@ class SpikingMode(TorchFunctionMode):
     ) -> Any:
         source = next(traced_tensors((args, kwargs)))
         reference, _ = self.layout.split(source, self._label(name))
-        result = average_version(name, args, kwargs)
+        average = average_version(name, args, kwargs)
         tag = None
         if self.meter:
             tag = self.meter.follow(func, args, kwargs, None, name, self._label(name))
@@ -341,9 +360,10 @@ class SpikingMode(TorchFunctionMode):
             size = reference.shape[0]
             pooled = func(reference, *args[1:], **kwargs)
             pooled = pooled[0] if isinstance(pooled, tuple) else pooled
-            result = torch.cat([pooled, result[size:]])
-        set_trace(result, replace(known, tag=tag))
-        return result
+            average = torch.cat([pooled, average[size:]])
+        set_trace(average, replace(known, tag=tag))
+        exact = func(*args, **kwargs) if _gives_indices(name, args, kwargs) else None
+        return average if exact is None else type(exact)((average, exact[1]))
 
     def _analogue(
         self,
@@ -363,15 +383,30 @@ class SpikingMode(TorchFunctionMode):
             )
         site = Site(name=label, function=name, kind="analogue", shape=tuple(traced[0].shape[1:]))
         self.sites.append(site)
+        dims = {_row_dim(tensor) for tensor in traced}
+        if len(dims) > 1:
+            raise UnsupportedModelError(
+                f"'{name}' at '{label}' gets samples in different dimensions ({sorted(dims)}); "
+                "keep samples in dimension 0"
+            )
+        dim = dims.pop()
+        attention = name == "multi_head_attention_forward"
         if static or self.layout.steps == 0:
             result = func(*args, **kwargs)
+        elif attention and dim == 1:
+            rowed = dimensions.attention_with_rows_in_dimension_1(func)
+            result = self._rule(rowed, name, args, kwargs, mean=True, dim=1, label=label)
+            if result[1] is not None:
+                result = result[0], result[1].movedim(1, 0)
         else:
-            dim = 1 if name == "multi_head_attention_forward" and traced[0].dim() == 3 else 0
             result = self._rule(func, name, args, kwargs, mean=True, dim=dim, label=label)
         if self.meter:
             self.meter.analogue(label, func, args, kwargs, result)
-        known = Trace(static=static, channel_dim=_channel_dim(traced))
-        return _mark_all(result, known, args)
+        known = Trace(static=static, channel_dim=_channel_dim(traced), row_dim=dim)
+        _mark_all(result, known, args)
+        if attention and isinstance(result[1], Tensor):
+            set_trace(result[1], replace(known, row_dim=0))
+        return result
 
     def _data_dependent(
         self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -397,7 +432,7 @@ class SpikingMode(TorchFunctionMode):
         dim: int = 0,
         label: str | None = None,
     ) -> Any:
-        where = label or self._name(name)
+        where = label or self._memory(name)
         state = None
         if self.state is not None:
             state = self.state.rules.setdefault(where, RuleState())
@@ -420,14 +455,16 @@ class SpikingMode(TorchFunctionMode):
 
         Returns the result and whether it was computed now (not taken from an earlier step).
         """
+        if self.layout.blocks == 1 and self.state is None:
+            return func(*args, **kwargs), True
+        if any(map(_row_dim, traced_tensors((args, kwargs)))):
+            return func(*args, **kwargs), True
         if self.state is not None:
-            key = self._name(name)
+            key = self._memory(name)
             fresh = key not in self.state.static
             if fresh:
                 self.state.static[key] = func(*args, **kwargs)
-            return self.state.static[key].clone(), fresh
-        if self.layout.blocks == 1:
-            return func(*args, **kwargs), True
+            return map_tensors(self.state.static[key], _any, Tensor.clone), fresh
         blocks = self.layout.blocks
 
         def first(value: Any) -> Any:
@@ -437,10 +474,10 @@ class SpikingMode(TorchFunctionMode):
 
         block = func(*map(first, args), **{key: first(value) for key, value in kwargs.items()})
 
-        def again(value: Any) -> Any:
+        def again(value: Tensor) -> Tensor:
             return value.repeat(blocks, *[1] * (value.dim() - 1))
 
-        return (tuple(map(again, block)) if isinstance(block, tuple) else again(block)), True
+        return map_tensors(block, _any, again), True
 
     def _changed_weights(
         self,
@@ -457,11 +494,13 @@ class SpikingMode(TorchFunctionMode):
         return torch.cat([func(rows[:first], weight, *args[2:], **kwargs), spiking])
 
     def _refuse_training(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        training = kwargs.get("training", False)
-        if name == "batch_norm" and len(args) > 5:
-            training = args[5]
-        elif "dropout" in name and name != "_dropout_identity" and len(args) > 2:
-            training = args[2]
+        training = False
+        if name == "batch_norm":
+            training = kwargs.get("training", args[5] if len(args) > 5 else False)
+        elif "dropout" in name and name != "_dropout_identity":
+            default = not name.startswith(("alpha", "feature_alpha"))  # as torch.nn.functional
+            given = args[2] if len(args) > 2 else kwargs.get("train", default)
+            training = kwargs.get("training", given)
         if training:
             raise UnsupportedModelError(
                 f"'{name}' at '{self._label(name)}' runs in training mode; call .eval() on it "
@@ -478,6 +517,12 @@ class SpikingMode(TorchFunctionMode):
         label = self._label(name)
         self._calls[label] += 1
         return label if self._calls[label] == 1 else f"{label}@{self._calls[label]}"
+
+    def _memory(self, name: str) -> str:
+        """Names what a stepwise run remembers of a call that is no site."""
+        label = f"{self._label(name)}:{name}"
+        self._memories[label] += 1
+        return f"{label}@{self._memories[label]}"
 
     @contextmanager
     def _module_paths(self) -> Iterator[None]:
@@ -534,7 +579,29 @@ def _linear_here(name: str, args: tuple[Any, ...], traced: list[Tensor]) -> bool
         return isinstance(numerator, Tensor) and not (
             isinstance(denominator, Tensor) and trace_of(denominator) is not None
         )
-    return sum(not _static(tensor) for tensor in traced) <= 1
+    return len(traced) == 1 or sum(not _static(tensor) for tensor in traced) == 1
+
+
+def _row_dim(tensor: Tensor) -> int:
+    trace = trace_of(tensor)
+    return trace.row_dim if trace is not None else 0
+
+
+def _any(_: Tensor) -> bool:
+    return True
+
+
+def _gives_indices(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return name == "max" or name.endswith("_with_indices") or bool(kwargs.get("return_indices"))
+
+
+def _mark_base(view: Tensor) -> None:
+    """Tells the tensor that a view was taken of that it has been changed through the view."""
+    base, known = view._base, trace_of(view)
+    if base is not None and known is not None:
+        before = trace_of(base) or known
+        static = before.static and known.static
+        set_trace(base, replace(before, static=static, producer=None, tag=None))
 
 
 def _constant_weight(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -558,6 +625,7 @@ def _channel_dim(traced: list[Tensor]) -> int:
 
 
 def _propagated(
+    func: Callable[..., Any],
     name: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -567,7 +635,9 @@ def _propagated(
     """What is known of the result of a linear operation."""
     first = trace_of(traced[0])
     assert first is not None
-    channel_dim = _moved_channels(name, args, kwargs, traced[0], first.channel_dim)
+    source = traced[0]
+    channel_dim = dimensions.moved_channels(func, name, args, kwargs, source, first.channel_dim)
+    row_dim = dimensions.moved_rows(func, name, args, kwargs, source, first.row_dim)
     producer = first.producer
     if name == "batch_norm":
         producer = _scaled(producer, args, kwargs)
@@ -578,7 +648,7 @@ def _propagated(
         )
     elif name not in {"contiguous", "clone", "dropout"}:
         producer = None
-    return Trace(static=static, channel_dim=channel_dim, producer=producer)
+    return Trace(static=static, channel_dim=channel_dim, row_dim=row_dim, producer=producer)
 
 
 def _scaled(
@@ -596,34 +666,18 @@ def _scaled(
     return replace(producer, scale=producer.scale * scale.detach())
 
 
-def _moved_channels(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], source: Tensor, channel_dim: int
-) -> int:
-    """Follows the channel dimension through transposes and permutes."""
-    dims = source.dim()
-    at = channel_dim % dims
-    if name in {"transpose", "swapaxes", "swapdims", "transpose_"} and len(args) == 3:
-        first, second = args[1] % dims, args[2] % dims
-        at = {first: second, second: first}.get(at, at)
-        return at
-    if name == "permute":
-        order = kwargs.get("dims", args[1] if len(args) == 2 else args[1:])
-        if isinstance(order, tuple | list):
-            return [axis % dims for axis in order].index(at)
-    if name in {"flatten", "view", "reshape", "mean", "squeeze", "__getitem__"}:
-        return -1 if channel_dim == -1 else 1
-    return channel_dim
-
-
 def _mark_all(result: Any, known: Trace, args: tuple[Any, ...], tag: Any = None) -> Any:
     """Attaches knowledge to every tensor of a result (and to a tensor changed in place)."""
     if isinstance(result, Tensor):
         if result.is_floating_point():
             set_trace(result, replace(known, tag=tag))
+            if args and result is args[0]:
+                _mark_base(result)
     elif isinstance(result, list | tuple):
         for index, item in enumerate(result):
             item_tag = tag[index] if isinstance(tag, list | tuple) else tag
             _mark_all(item, known, (), item_tag)
     elif result is None and args and isinstance(args[0], Tensor):
         set_trace(args[0], replace(known, tag=None, producer=None))
+        _mark_base(args[0])
     return result

@@ -68,9 +68,10 @@ def capped_scan(
     fired_before: Tensor | None = None,
     steps_before: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Burst neurons whose mean output never exceeds `cap` (ReLU6, hardtanh from 0).
+    """Burst neurons whose mean output is held at `cap` (ReLU6, hardtanh from 0).
 
-    As `burst_scan`, and after t steps at most floor(t * cap / theta + 1/2) spikes have been fired.
+    As `burst_scan`, and after t steps at most floor(t * cap / theta + 1/2) spikes have been fired:
+    the multiple of theta / t nearest to `cap`, so never more than `cap` if theta divides it.
 
     Args:
         current: input current, shape [T, B, C, *].

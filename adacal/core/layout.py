@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.errors import UnsupportedModelError
+from adacal.core.nests import map_tensors
 from adacal.core.neuron import NeuronState
 
 
@@ -43,6 +44,11 @@ class Layout:
         Raises:
             UnsupportedModelError: the rows were mixed, so that time cannot be told from samples.
         """
+        if dim >= tensor.dim():
+            raise UnsupportedModelError(
+                f"{where}: shape {list(tensor.shape)} has no samples in dimension {dim}; the "
+                "network mixes samples, so it cannot run time-batched"
+            )
         rows = tensor.movedim(dim, 0) if dim else tensor
         if rows.shape[0] % (self.blocks * self.batch):
             raise UnsupportedModelError(
@@ -96,4 +102,4 @@ class RunState:
         for rule in self.rules.values():
             rule.inputs = [cut(tensor) for tensor in rule.inputs]
             rule.outputs = [cut(tensor) for tensor in rule.outputs]
-        self.static = {name: cut(tensor) for name, tensor in self.static.items()}
+        self.static = map_tensors(self.static, lambda _: True, cut)

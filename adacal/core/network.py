@@ -26,8 +26,8 @@ from adacal.core.interception import (
     trace_of,
 )
 from adacal.core.layout import Layout, RunState
+from adacal.core.nests import map_tensors
 from adacal.core.neuron import BurstNeuron, NeuronState, by_channel
-from adacal.core.rules import map_tensors
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]
@@ -133,7 +133,7 @@ class SpikingNetwork(Converted):
     # running ---------------------------------------------------------------------------------
 
     def __call__(self, inputs: Tensor) -> Any:
-        """Returns the mean output over T, same nest as the ANN's; inputs [B, ...] or [T, B, ...]."""
+        """Returns the mean output over T, nested as the ANN's; inputs [B, ...] or [T, B, ...]."""
         return self._mean(self._outputs(inputs, None))
 
     def steps(self, inputs: Tensor) -> Any:
@@ -299,7 +299,7 @@ class SpikingNetwork(Converted):
         example = example_input[0] if self.stream else example_input
         layout = Layout(steps=1, reference=True, batch=example.shape[0], T=self.T)
         mode = SpikingMode(self.module, layout, look, strict=self.strict, max_pool=self.max_pool)
-        mode.run(self.forward, torch.cat([example, example]), static=False)
+        mode.run(self.forward, torch.cat([example, example]), static=not self.stream)
         if not mode.sites:
             raise UnsupportedModelError(
                 "the network calls no activation function that spikes could compute "
@@ -364,7 +364,16 @@ class SpikingNetwork(Converted):
         rows = rows.view_as(rows)
         tag = meter.input_events(rows) if meter is not None and self.event_input else None
         set_trace(rows, Trace(static=not self.stream, tag=tag))
-        return mode.run_traced(self.forward, rows)
+        outputs = mode.run_traced(self.forward, rows)
+        if [site.name for site in mode.sites] != [site.name for site in self.sites]:
+            known = {site.name for site in self.sites}
+            called = {site.name for site in mode.sites}
+            raise UnsupportedModelError(
+                "the network did not call the functions it called at conversion (missing: "
+                f"{sorted(known - called) or 'none'}; new: {sorted(called - known) or 'none'}); "
+                "convert it with an example of the inputs it will see"
+            )
+        return outputs
 
     def _mean(self, outputs: Any) -> Any:
         return map_tensors(outputs, _is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))

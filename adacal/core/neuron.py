@@ -67,6 +67,11 @@ class BurstNeuron:
         if self.max_spikes < 1:
             raise ConfigError(f"max_spikes must be at least 1; got {self.max_spikes}; try 1")
         theta = self._broadcast(self.threshold, sample)
+        if not bool((theta > 0).all()):
+            raise ConfigError(
+                f"every threshold must be positive; got {float(theta.min())}; calibrate the "
+                "network, or set a positive threshold"
+            )
         shift: Tensor | None = self._broadcast(self.shift, sample)
         if isinstance(self.shift, float | int) and self.shift == 0:
             shift = None

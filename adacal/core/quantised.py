@@ -36,15 +36,17 @@ class AnnNetwork(Converted):
         if meter is None:
             output = self.network.ann(frame)
         else:
-            output = self.network.reference_pass(frame, self._activation, meter)
+
+            def activation(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
+                meter.activated(site, rows)
+                return self.network.neurons[site.name].activation(rows), None
+
+            output = self.network.reference_pass(frame, activation, meter)
         return Prediction(output=output, timesteps=torch.zeros(frame.shape[0], dtype=torch.long))
 
     def report(self) -> list[SiteReport]:
         """An ANN has no spiking sites."""
         return []
-
-    def _activation(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
-        return self.network.neurons[site.name].activation(rows), None
 
 
 class QuantisedNetwork(Converted):
@@ -75,7 +77,7 @@ class QuantisedNetwork(Converted):
             output, codes, step = self._quantised(site, rows)
             tag = None
             if meter is not None:
-                tag = meter.fired(site, set_bits(codes).unsqueeze(0), step)
+                tag = meter.fired(site, codes.unsqueeze(0), step)
             return output, tag
 
         output = self.network.reference_pass(frame, activation, meter)
@@ -121,17 +123,3 @@ class QuantisedNetwork(Converted):
         output = quantise(activation.abs(), theta, neuron.max_spikes, self.T) * activation.sign()
         step = theta / self.T
         return output, (output.abs() / step).round(), step
-
-
-def set_bits(codes: Tensor) -> Tensor:
-    """Number of ones in the binary code of whole numbers.
-
-    >>> set_bits(torch.tensor([0.0, 1.0, 5.0, 7.0]))
-    tensor([0., 1., 2., 3.])
-    """
-    rest = codes.to(torch.int32)
-    ones = torch.zeros_like(rest)
-    while bool((rest > 0).any()):
-        ones += rest & 1
-        rest = rest >> 1
-    return ones.to(codes.dtype)

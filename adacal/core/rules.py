@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.layout import Layout, RuleState
+from adacal.core.nests import map_tensors
 
 
 def apply_rule(
@@ -96,20 +97,3 @@ def _counts(first: int, steps: int) -> Tensor:
 
 def _along_steps(count: Tensor, like: Tensor) -> Tensor:
     return count.to(like).reshape(-1, *[1] * (like.dim() - 1))
-
-
-def map_tensors(
-    value: Any, chosen: Callable[[Tensor], bool], change: Callable[[Tensor], Tensor]
-) -> Any:
-    """Applies `change` to the chosen tensors in a nest of tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        return change(value) if chosen(value) else value
-    if hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(item, chosen, change) for item in value))
-    if isinstance(value, tuple) and type(value) is not tuple:
-        return type(value)(map_tensors(item, chosen, change) for item in value)
-    if isinstance(value, list | tuple):
-        return type(value)(map_tensors(item, chosen, change) for item in value)
-    if isinstance(value, dict):
-        return {key: map_tensors(item, chosen, change) for key, item in value.items()}
-    return value

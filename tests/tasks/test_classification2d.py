@@ -166,6 +166,13 @@ def test_a_missing_checkpoint_says_how_to_train_one(tmp_path):
         task.build_ann()
 
 
+def test_a_model_says_what_it_needs_otherwise_than_the_schedule():
+    model = {**LENET, "schedule": {"epochs": 40}}
+    task = digits(model=model, schedule={"epochs": 15, "lr": 0.1})
+    assert task.schedule == {"epochs": 40, "lr": 0.1}
+    assert digits(model=model).schedule is None
+
+
 def test_training_without_a_schedule_is_refused():
     with pytest.raises(ConfigError, match="no 'schedule'"):
         digits().train(lambda row: None)

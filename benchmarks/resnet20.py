@@ -1,0 +1,26 @@
+# What ResNet-20 gives with three calibration seeds, up to T=32; about an hour on two cores.
+tasks = ["mnist5k", "mnist_photos"]
+models = ["resnet20"]
+methods = [
+    "ann",
+    dict(name="quantized_ann", max_spikes=1),
+    dict(name="quantized_ann", max_spikes=2),
+    dict(name="quantized_ann", max_spikes=4),
+    "snn_calibration_light",
+    dict(name="burst", max_spikes=2),
+    dict(name="burst", max_spikes=4),
+    dict(name="adafire", budget=2),
+    dict(name="adafire", budget=4),
+    dict(name="adafire", budget=2, sensitivity="exact"),
+    dict(name="adafire", budget=4, sensitivity="exact"),
+    "adafire_ssc",
+    dict(name="adaptive_calibration", iat=dict(rule="accuracy")),
+]
+T = [2, 4, 8, 32]
+seeds = [0, 1, 2]
+calibration = dict(n_samples=128)
+evaluation = dict(batch_size=100, latency_repeats=2)
+exclude = [
+    dict(T=32, method=["quantized_ann", "burst", "ada*"]),
+    dict(T=8, method=["adafire*"]),
+]
