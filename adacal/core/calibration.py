@@ -33,7 +33,7 @@ class CalibrationOptions:
         mode: `none` sets thresholds only; `light` also corrects each channel's mean by a shift;
             `advanced` also the initial potentials and the weights of the producing layers.
         threshold: estimator: `mmse`, `max`, `percentile`, or `keep` what is set.
-        level: quantile for `percentile`.
+        level: quantile for `percentile`, in (0, 1].
         per_channel: one threshold a channel, else one a layer.
         repeats: rounds of light correction on a bounded sample of positions (METHOD section 3).
         damping: share of the remaining error corrected in each round after the first.
@@ -60,6 +60,8 @@ class CalibrationOptions:
             raise ConfigError(
                 f"threshold must be mmse, max, percentile or keep; got {self.threshold!r}"
             )
+        if not 0 < self.level <= 1:
+            raise ConfigError(f"level must lie in (0, 1]; got {self.level}; try 0.999")
         if self.repeats < 1 or not 0 < self.damping <= 1:
             raise ConfigError(
                 f"repeats must be at least 1 and damping in (0, 1]; got {self.repeats} and "
@@ -142,7 +144,7 @@ def joined_inputs(batches: Sequence[Any], *, stream: bool = False) -> Tensor:
         CalibrationError: there are none, or they hold NaN or infinite values.
     """
     found = [batch[0] if isinstance(batch, tuple | list) else batch for batch in batches]
-    if not found:
+    if not found or not sum(tensor.numel() for tensor in found):
         raise CalibrationError("no calibration samples were given; pass at least one batch")
     inputs = torch.cat(found, dim=1 if stream else 0)
     if not bool(torch.isfinite(inputs).all()):
@@ -185,15 +187,15 @@ def _set_threshold(
     setting: CalibrationOptions,
     name: str,
 ) -> None:
-    if setting.threshold == "keep":
-        return
-    neuron.ratio = 1.0
     values = positions.take(activation).abs()
     if not bool(torch.isfinite(values).all()):
         raise CalibrationError(
             f"activations at '{name}' are NaN or infinite on the calibration samples; check the "
             "weights and the input normalisation"
         )
+    if setting.threshold == "keep":
+        return
+    neuron.ratio = 1.0
     phi, per_channel = neuron.max_spikes, setting.per_channel
     if setting.threshold == "mmse":
         stride = max(1, values.shape[1] // MMSE_LIMIT)
@@ -203,7 +205,8 @@ def _set_threshold(
         whole = by_channel(activation, neuron.channel_dim).abs().amax(1, keepdim=True)
         neuron.threshold = max_threshold(whole, phi, per_channel=per_channel)
     else:
-        neuron.threshold = percentile_threshold(values, setting.level, phi, per_channel=per_channel)
+        percent = 100 * setting.level
+        neuron.threshold = percentile_threshold(values, percent, phi, per_channel=per_channel)
 
 
 def _correct(

@@ -48,11 +48,8 @@ def compress(
     Raises:
         ConfigError: ratios that are not a rising range from at least 1, or tolerance below 1.
     """
+    check_options(ratios, tolerance)
     first, last, step = ratios
-    if not 1 <= first <= last or step <= 0:
-        raise ConfigError(f"ratios must be (first >= 1, last, step > 0); got {ratios}")
-    if tolerance < 1:
-        raise ConfigError(f"tolerance must be at least 1 (no worse than now); got {tolerance}")
     tried = [float(r) for r in np.arange(first, last + step / 2, step)]
     inputs = calibration.joined_inputs(batches, stream=network.stream)
     few = inputs[:, :samples] if network.stream else inputs[:samples]
@@ -81,7 +78,7 @@ def compress(
     options = {**calibration_options, "threshold": "keep", "generator": generator}
     after = calibration.calibrate(network, [inputs], mode=mode, divergence=divergence, **options)
     for name, ratio in ratio_of.items():
-        network.neurons[name].ratio = ratio
+        network.neurons[name].ratio *= ratio
     return {
         "ratios": ratio_of,
         "tolerance": tolerance,
@@ -90,6 +87,14 @@ def compress(
         "cost_unit": cost,
         "calibration_divergence": after,
     }
+
+
+def check_options(ratios: Sequence[float], tolerance: float) -> None:
+    """Raises ConfigError for ratios or a tolerance that make no sense."""
+    if len(ratios) != 3 or not 1 <= ratios[0] <= ratios[1] or ratios[2] <= 0:
+        raise ConfigError(f"ratios must be (first >= 1, last, step > 0); got {tuple(ratios)}")
+    if not tolerance >= 1:
+        raise ConfigError(f"tolerance must be at least 1 (no worse than now); got {tolerance}")
 
 
 def _by_channel(neuron: BurstNeuron) -> Tensor:

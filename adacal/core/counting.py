@@ -1,8 +1,8 @@
-"""Exact counting of synaptic operations: every spike times its fan-out, borders and groups included.
+"""Exact counting of synaptic operations: every spike times its fan-out, borders included.
 
-Beside each tensor of spikes travels a *tag*: the spikes summed over samples, one row a step. Shape-only
-operations and average pools act on the tag as on the tensor (an average pool is folded into the
-fan-out of the layer after it), residual additions add tags, a synaptic operation reads it.
+Beside each tensor of spikes travels a *tag*: the spikes summed over samples, one row a step.
+Shape-only operations and average pools act on the tag as on the tensor (an average pool is folded
+into the fan-out of the layer after it), residual additions add tags, a synaptic operation reads it.
 """
 
 from __future__ import annotations

@@ -62,19 +62,17 @@ def moved_rows(
     if name == "stack":
         dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
         return row_dim + int(dim % (dims + 1) <= row_dim)
-    if row_dim == 0:
-        return 0
     if name == "__getitem__":
         return _indexed(args[1], dims, row_dim)
+    if row_dim == 0:
+        return 0
     if name in {"select", "unbind", "squeeze", "squeeze_", "mean", "sum"}:
         given = args[1] if len(args) > 1 else kwargs.get("dim", 0 if name == "unbind" else None)
-        gone = given if isinstance(given, tuple | list) else [given]
-        kept = kwargs.get(
-            "keepdim", args[2] if len(args) > 2 and name in {"mean", "sum"} else False
-        )
         squeezing = name.startswith("squeeze")
-        if given is None:
-            gone = range(dims) if squeezing else []
+        gone: list[int] = [given] if isinstance(given, int) else list(given or [])
+        if given is None and squeezing:
+            gone = list(range(dims))
+        kept = kwargs.get("keepdim", name in {"mean", "sum"} and len(args) > 2 and args[2])
         before = [dim for dim in gone if dim % dims < row_dim]
         if squeezing:
             before = [dim for dim in before if source.shape[dim] == 1]
@@ -128,6 +126,11 @@ def _indexed(index: Any, dims: int, at: int) -> int:
             result += 1
             continue
         if position == at:
+            if isinstance(item, int):
+                raise UnsupportedModelError(
+                    f"the network picks sample {item} out of dimension {at}, where every step has "
+                    "its own; keep samples in dimension 0 and treat them alike"
+                )
             return result
         position += 1
         result += int(not isinstance(item, int))

@@ -96,9 +96,9 @@ DATA_DEPENDENT = _names(
 )
 PLAIN = _names(
     """size dim ndimension numel nelement stride is_contiguous storage_offset element_size
-    get_device is_floating_point is_complex is_same_size data_ptr zeros_like ones_like empty_like full_like
-    rand_like randn_like new_zeros new_ones new_full new_empty new_tensor _assert __len__ __repr__
-    __format__ __hash__ __dir__ is_cuda sym_size result_type register_hook retain_grad
+    get_device is_floating_point is_complex is_same_size data_ptr zeros_like ones_like empty_like
+    full_like rand_like randn_like new_zeros new_ones new_full new_empty new_tensor _assert __len__
+    __repr__ __format__ __hash__ __dir__ is_cuda sym_size result_type register_hook retain_grad
     has_names refine_names dtype layout"""
 )
 _VIEW_PROPERTIES = frozenset({"T", "mT", "H", "mH", "data", "real"})
@@ -211,6 +211,7 @@ _PARSERS: dict[str, Callable[..., ActivationCall | None]] = {
     "clamp_min": _clamp,
     "clamp_min_": _clamp,
     "threshold": _threshold,
+    "_threshold": _threshold,
     "threshold_": _threshold,
     "leaky_relu": _leaky_relu,
     "leaky_relu_": _leaky_relu,

@@ -243,6 +243,9 @@ class SpikingMode(TorchFunctionMode):
         assert trace is not None
         at = trace.row_dim
         rows = call.input.movedim(at, 0)
+        single = rows.dim() == 1  # one value a sample: a channel of its own
+        if single:
+            rows = rows.unsqueeze(1)
         channel_dim = trace.channel_dim + int(0 <= trace.channel_dim < at)
         site = Site(
             name=self._name(name),
@@ -253,9 +256,10 @@ class SpikingMode(TorchFunctionMode):
             cap=call.cap,
             slope=call.slope,
         )
+        self.layout.split(rows, site.name)
         self.sites.append(site)
         output, tag = self.on_activation(site, rows, replace(trace, producer=None) if at else trace)
-        output = output.movedim(0, at)
+        output = (output.squeeze(1) if single else output).movedim(0, at)
         if call.inplace:
             output = call.input.copy_(output)
         known = Trace(static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag)
@@ -642,6 +646,8 @@ def _propagated(
     if name == "batch_norm":
         producer = _scaled(producer, args, kwargs)
         channel_dim = 1
+    elif name in functions.MATRIX_PRODUCT and args[0] is source and source.dim() > 2:
+        channel_dim, producer = -1, None
     elif name.strip("_") in {"add", "iadd", "radd"}:
         producer = next(
             (known.producer for t in traced if (known := trace_of(t)) and known.producer), None

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adacal.core import calibration, compression, search, storage, timesteps
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
-from adacal.core.errors import ConfigError, UnsupportedModelError
+from adacal.core.errors import ConfigError, UnsupportedModelError, unknown_name
 from adacal.core.exit_rules import ExitRule, Score
 from adacal.core.interception import (
     MaxPool,
@@ -31,6 +31,7 @@ from adacal.core.neuron import BurstNeuron, NeuronState, by_channel
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]
+HalfThreshold = Literal["initial", "spread"]
 
 
 def call_module(module: nn.Module, inputs: Any) -> Any:
@@ -48,7 +49,7 @@ def convert(
     max_pool: MaxPool = "running_max",
     stream: bool = False,
     event_input: bool = False,
-    half_threshold: Literal["initial", "spread"] = "initial",
+    half_threshold: HalfThreshold = "initial",
     forward: Forward = call_module,
 ) -> SpikingNetwork:
     """Converts a trained network; `ann` is left untouched. Calibrate the result next.
@@ -74,10 +75,15 @@ def convert(
     >>> [site.name for site in network.report()], tuple(network(torch.ones(5, 2)).shape)
     (['1'], (5, 2))
     """
-    if not isinstance(T, int) or T < 1:
+    if not isinstance(T, int) or isinstance(T, bool) or T < 1:
         raise ConfigError(f"T must be a whole number of at least 1; got {T!r}; try T=8")
-    if not isinstance(max_spikes, int) or max_spikes < 1:
+    if not isinstance(max_spikes, int) or isinstance(max_spikes, bool) or max_spikes < 1:
         raise ConfigError(f"max_spikes must be a whole number of at least 1; got {max_spikes!r}")
+    if max_pool not in get_args(MaxPool):
+        raise ConfigError(unknown_name("max_pool option", str(max_pool), get_args(MaxPool)))
+    if half_threshold not in get_args(HalfThreshold):
+        known = get_args(HalfThreshold)
+        raise ConfigError(unknown_name("half_threshold option", str(half_threshold), known))
     _refuse_unusable(ann)
     module = copy.deepcopy(ann).eval().requires_grad_(False)
     network = SpikingNetwork(
@@ -183,12 +189,12 @@ class SpikingNetwork(Converted):
             meter: counts this step.
         """
         layout = Layout(steps=1, reference=False, batch=inputs.shape[0], T=self.T)
-        return self._pass(inputs, layout, meter, state, index)
+        return self._pass(inputs.clone(), layout, meter, state, index)
 
     @torch.no_grad()
     def ann(self, inputs: Tensor) -> Any:
         """Returns the ANN's own raw output for inputs [B, ...]."""
-        return self.forward(self.module, inputs)
+        return self.forward(self.module, inputs.clone())
 
     def reference_pass(
         self, inputs: Tensor, on_activation: OnActivation, meter: EnergyMeter | None = None
@@ -204,7 +210,7 @@ class SpikingNetwork(Converted):
         mode = SpikingMode(self.module, layout, on_activation, max_pool=self.max_pool, meter=meter)
         if meter is not None:
             meter.begin(layout)
-        return mode.run(self.forward, inputs, static=True)
+        return mode.run(self.forward, inputs.clone(), static=True)
 
     def two_stream_pass(
         self, inputs: Tensor, on_activation: OnActivation
@@ -314,7 +320,7 @@ class SpikingNetwork(Converted):
                 raise ConfigError(
                     f"a stream needs T={self.T} frames in dimension 0; got {inputs.shape[0]}"
                 )
-            rows, batch = inputs.flatten(0, 1), inputs.shape[1]
+            rows, batch = inputs.flatten(0, 1).clone(), inputs.shape[1]
         else:
             rows, batch = inputs.repeat(self.T, *[1] * (inputs.dim() - 1)), inputs.shape[0]
         layout = Layout(steps=self.T, reference=False, batch=batch, T=self.T)

@@ -217,8 +217,11 @@ def _probe(
                 list(outputs.values()),
                 grad_outputs=direction,
                 retain_graph=number + 1 < len(directions),
+                allow_unused=True,
             )
             for name, gradient in zip(outputs, gradients, strict=True):
+                if gradient is None:  # the logits do not depend on this site
+                    continue
                 inner = torch.bmm(errors[name], gradient.flatten(1).unsqueeze(2)).squeeze(2)
                 found[name] += weight * inner.square().mean(0).double().cpu()
     return torch.stack([found[name] for name in candidates])

@@ -27,7 +27,11 @@ _OPTIONS = ("T", "strict", "max_pool", "stream", "event_input", "synaptic_calls"
 
 
 def save(network: SpikingNetwork, path: Path) -> None:
-    """Writes neurons and weight changes, atomically; the ANN's own weights are not in it."""
+    """Writes neurons and weight changes, atomically; the ANN's own weights are not in it.
+
+    Raises:
+        DataError: the file cannot be written there.
+    """
     tensors: dict[str, Tensor] = {}
     neurons: dict[str, dict[str, Any]] = {}
     for name, neuron in network.neurons.items():
@@ -52,8 +56,11 @@ def save(network: SpikingNetwork, path: Path) -> None:
         "exit_rule": {"score": rule.score, "thresholds": list(rule.thresholds)} if rule else None,
     }
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file(tensors, temporary, metadata={"adacal": json.dumps(header)})
-    os.replace(temporary, path)
+    try:
+        save_file(tensors, temporary, metadata={"adacal": json.dumps(header)})
+        os.replace(temporary, path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"'{path}' cannot be written: {error}; choose another folder") from error
 
 
 def load(path: str | Path, ann: nn.Module, **options: Any) -> SpikingNetwork:
@@ -79,10 +86,13 @@ def load(path: str | Path, ann: nn.Module, **options: Any) -> SpikingNetwork:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"'{source}' is not a saved adacal network: {error}") from error
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or not isinstance(header.get("version"), int):
         raise DataError(f"'{source}' is a safetensors file, but not one of a converted network")
     if header["version"] > VERSION:
-        raise DataError(f"'{source}' has version {header['version']}; this adacal reads {VERSION}")
+        raise DataError(
+            f"'{source}' has version {header['version']} and this adacal reads up to {VERSION}; "
+            "update adacal"
+        )
     module = copy.deepcopy(ann).eval().requires_grad_(False)
     stored = dict(header["options"])
     calls = stored.pop("synaptic_calls")

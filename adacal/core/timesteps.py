@@ -42,8 +42,7 @@ def fit_exit_rule(
         CalibrationError: labels are missing.
         ConfigError: an unknown rule.
     """
-    if rule not in {"paper", "accuracy"}:
-        raise ConfigError(f"the exit rule must be 'paper' or 'accuracy'; got {rule!r}")
+    check_options(score, rule, base, tolerance)
     outputs, labels = [], []
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) < 2:
@@ -56,6 +55,19 @@ def fit_exit_rule(
     if rule == "paper":
         return exit_rules.fit_paper_rule(joined, wanted, a=base, score=score)
     return exit_rules.fit_accuracy_rule(joined, wanted, tolerance=tolerance, score=score)
+
+
+def check_options(score: str, rule: str, base: float, tolerance: float) -> None:
+    """Raises ConfigError for options of `fit_exit_rule` that make no sense."""
+    if score not in {"entropy", "confidence"}:
+        raise ConfigError(f"the exit score must be 'entropy' or 'confidence'; got {score!r}")
+    if rule not in {"paper", "accuracy"}:
+        raise ConfigError(f"the exit rule must be 'paper' or 'accuracy'; got {rule!r}")
+    if not 0 <= base <= 1 or not tolerance >= 0:
+        raise ConfigError(
+            f"an exit rule needs a base from 0 to 1 and a tolerance of at least 0 points; got "
+            f"{base} and {tolerance}; try 0.6 and 0"
+        )
 
 
 def logits_by_step(network: SpikingNetwork, inputs: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
-from adacal.methods.base import METHODS, Calibration, Method, start
+from adacal.methods.base import METHODS, Calibration, Method, check_calibration, start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,10 @@ class AdaFire(AdaFireOptions, Method):
     calibration: Literal["none", "light", "advanced"] = "light"
 
     name: ClassVar[str] = "adafire"
+
+    def __post_init__(self) -> None:
+        AdaFireOptions.__post_init__(self)
+        check_calibration(self, self.calibration)
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Searches φ, then recalibrates."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from adacal.core.compression import check_options
 from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
@@ -50,10 +51,12 @@ class AdaFireSsc(AdaFire):
 
 
 def check_ssc(options: Mapping[str, Any]) -> None:
-    """Raises ConfigError for an unknown option of SSC."""
+    """Raises ConfigError for an unknown or senseless option of SSC."""
     unknown = set(options) - set(SSC_DEFAULTS)
     if unknown:
         raise ConfigError(f"ssc takes {', '.join(SSC_DEFAULTS)}; got {', '.join(sorted(unknown))}")
+    setting = {**SSC_DEFAULTS, **options}
+    check_options(setting["ratios"], setting["tolerance"])
 
 
 def run_ssc(

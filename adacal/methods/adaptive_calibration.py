@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
+from adacal.core.timesteps import check_options
 from adacal.methods.adafire import AdaFireOptions, run_adafire
 from adacal.methods.adafire_ssc import SSC_DEFAULTS, check_ssc, run_ssc
-from adacal.methods.base import METHODS, Calibration, Method, start
+from adacal.methods.base import METHODS, Calibration, Method, check_calibration, start
 
 IAT_DEFAULTS: Mapping[str, Any] = {
     "score": "entropy",
@@ -49,6 +50,7 @@ class AdaptiveCalibration(Method):
     name: ClassVar[str] = "adaptive_calibration"
 
     def __post_init__(self) -> None:
+        check_calibration(self, self.calibration)
         self._adafire()
         if self.ssc is not None:
             check_ssc(self.ssc)
@@ -57,6 +59,8 @@ class AdaptiveCalibration(Method):
             raise ConfigError(
                 f"iat takes {', '.join(IAT_DEFAULTS)}; got {', '.join(sorted(unknown))}"
             )
+        if self.iat is not None:
+            check_options(**{**IAT_DEFAULTS, **self.iat})
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Searches φ, then ρ, then fits the exit rule on the same calibration samples."""

@@ -144,6 +144,14 @@ def check_max_spikes(method: Method, value: int) -> None:
         )
 
 
+def check_calibration(method: Method, value: str) -> None:
+    """Raises ConfigError unless the value names a calibration mode."""
+    if value not in {"none", "light", "advanced"}:
+        raise ConfigError(
+            f"{method.name}.calibration must be none, light or advanced; got {value!r}; try 'light'"
+        )
+
+
 def load_methods() -> None:
     """Imports every module beside this one, so that its methods register themselves."""
     package = importlib.import_module("adacal.methods")

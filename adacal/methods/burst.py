@@ -13,7 +13,15 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from adacal.core.converted import Converted
-from adacal.methods.base import METHODS, Calibration, Method, calibrate, check_max_spikes, start
+from adacal.methods.base import (
+    METHODS,
+    Calibration,
+    Method,
+    calibrate,
+    check_calibration,
+    check_max_spikes,
+    start,
+)
 
 
 @METHODS.register_module(name="burst")
@@ -33,6 +41,7 @@ class Burst(Method):
 
     def __post_init__(self) -> None:
         check_max_spikes(self, self.max_spikes)
+        check_calibration(self, self.calibration)
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Calibrates in one forward."""

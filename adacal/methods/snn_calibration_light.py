@@ -14,6 +14,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from adacal.core.converted import Converted
+from adacal.core.errors import ConfigError
 from adacal.methods.base import METHODS, Calibration, Method, calibrate, check_max_spikes, start
 
 
@@ -34,6 +35,8 @@ class SnnCalibrationLight(Method):
 
     def __post_init__(self) -> None:
         check_max_spikes(self, self.max_spikes)
+        if self.repeats < 1:
+            raise ConfigError(f"repeats must be at least 1; got {self.repeats}; 1 is the paper's")
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Calibrates in one forward."""

@@ -37,10 +37,10 @@ def test_a_population_of_any_rank_quantises_a_constant_current(dims: int) -> Non
 
 def test_the_half_threshold_can_be_spread_over_the_steps() -> None:
     neuron = BurstNeuron(threshold=1.0, max_spikes=1, spread_half_threshold=True)
-    current = torch.full((4, 1, 1), 0.375)  # 4 * 0.375 + 0.5 = 2
-    counts, _ = neuron.scan(current, 4)
-    assert counts.sum().item() == 2
-    assert counts[0].item() == 0
+    for current, expected in ((0.375, 2), (0.25, 1)):  # floor(4 * current + 1/2)
+        counts, _ = neuron.scan(torch.full((4, 1, 1), current), 4)
+        assert counts.sum().item() == expected
+        assert counts[0].item() == 0
 
 
 def test_an_initial_potential_may_be_a_number_per_channel_or_per_neuron() -> None:

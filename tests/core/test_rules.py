@@ -208,8 +208,8 @@ def test_a_max_pool_is_exact_at_T(pool: nn.Module) -> None:
     ann, x = pooled_net(pool), torch.randn(B, 2, 8, 8)
     incoming, output = mean_before_and_after(ann, x)
     torch.testing.assert_close(output, pool(incoming))
-    incoming, stepwise = mean_before_and_after(ann, x, max_pool="step_max")
-    assert bool((stepwise >= output - 1e-6).all()) and not torch.allclose(stepwise, output)
+    _, stepwise = mean_before_and_after(ann, x, max_pool="step_max")
+    assert bool((stepwise >= output - 1e-6).all())
 
 
 @pytest.mark.parametrize(
@@ -248,6 +248,7 @@ def test_the_step_max_is_the_mean_of_the_maxima() -> None:
     )
     output = network(x)
     assert torch.equal(output, over_time(F.max_pool2d(seen[0], 2)).mean(0))
+    assert not torch.allclose(output, F.max_pool2d(over_time(seen[0]).mean(0), 2))
 
 
 def test_average_version_keeps_strides_and_kept_dimensions() -> None:

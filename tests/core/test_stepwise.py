@@ -174,9 +174,7 @@ def test_a_rule_that_never_fires_runs_all_steps_and_one_that_always_does_runs_on
 
 def test_analogue_parts_agree_both_ways_to_rounding_and_after_dropping() -> None:
     torch.manual_seed(0)
-    ann = nn.Sequential(
-        nn.Conv2d(2, 8, 3), nn.ReLU(), nn.GroupNorm(2, 8), nn.SiLU(), nn.Flatten(2)
-    )
+    ann = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.GroupNorm(2, 8), nn.SiLU(), nn.Flatten(2))
     ann.append(Functional(lambda x: x.transpose(1, 2)))
     ann.append(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)).append(nn.Linear(8, 3))
     ann.append(Functional(lambda x: x.mean(1)))
