@@ -1,4 +1,4 @@
-"""Advanced calibration: initial potentials, and weights of the producing layer (METHOD section 4)."""
+"""Advanced calibration: initial potentials, weights of the producing layer (METHOD section 4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.errors import ConfigError
-from adacal.core.interception import Producer, Site, Trace
+from adacal.core.interception import Producer, Site, Trace, traced_tensors
 from adacal.core.neuron import BurstNeuron, per_channel
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def improve(
     current: Tensor,
     options: WeightOptions,
     *,
-    potential: bool,
+    free: set[str],
     weights: bool,
 ) -> Tensor:
     """Fits the producing layer's weights to the ANN's activation and returns the new current.
@@ -63,11 +63,11 @@ def improve(
         reference: the ANN's pre-activation, shape [B, C, *].
         current: the spiking stream's current, shape [T, B, C, *].
         options: how long and how fast.
-        potential: unused here; potentials follow after the weights.
+        free: modules whose weights may change, from `free_modules`.
         weights: whether to fit weights at all.
     """
     producer = trace.producer
-    if not weights or producer is None or not _fits_once(network, producer):
+    if not weights or producer is None or producer.module not in free:
         return current
     change = _fit(network, producer, reference, current, options, network.neurons[site.name])
     network.weight_changes[producer.module] = change / _per_output(producer, change)
@@ -86,9 +86,50 @@ def set_potential(T: int, neuron: BurstNeuron, activation: Tensor, current: Tens
     neuron.initial_potential = start + T * missing
 
 
-def _fits_once(network: SpikingNetwork, producer: Producer) -> bool:
-    """Weights shared by several calls are left alone: a change would act on all of them."""
-    return network.synaptic_calls.get(producer.module) == 1
+def free_modules(network: SpikingNetwork, inputs: Tensor) -> set[str]:
+    """Modules whose weights one site alone depends on without another site between.
+
+    A change of other weights (shared by several calls, or feeding a shortcut or the output as
+    well) would act where it was not fitted, so they are left alone.
+
+    Args:
+        network: only its ANN is run.
+        inputs: a few samples, shape [B, ...] of a single step.
+    """
+    once = {name for name, calls in network.synaptic_calls.items() if calls == 1}
+    weights = {
+        name: module.weight
+        for name, module in network.module.named_modules()
+        if name in once and isinstance(getattr(module, "weight", None), Tensor)
+    }
+    readers = dict.fromkeys(weights, 0)
+
+    def read(rows: Tensor) -> None:
+        if not rows.requires_grad:
+            return
+        uneven = torch.linspace(1, 2, rows.numel(), device=rows.device, dtype=rows.dtype)
+        leaves = list(weights.values())
+        found = torch.autograd.grad(
+            rows, leaves, uneven.view(rows.shape), retain_graph=True, allow_unused=True
+        )
+        for name, gradient in zip(weights, found, strict=True):
+            # what an in-place activation has overwritten has a gradient, of zeros
+            readers[name] += gradient is not None and bool(gradient.any())
+
+    def cut(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
+        read(rows)
+        return network.neurons[site.name].activation(rows.detach()), None
+
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            for output in traced_tensors(network.reference_pass(inputs, cut)):
+                read(output)
+    finally:
+        for weight in weights.values():
+            weight.requires_grad_(False)
+    return {name for name, count in readers.items() if count == 1}
 
 
 def _fit(
@@ -108,6 +149,13 @@ def _fit(
     if shift.dim() == 1:
         shift = per_channel(shift, base.dim(), neuron.channel_dim)
     order = torch.Generator().manual_seed(options.seed)
+    everything = torch.arange(base.shape[0], device=base.device)
+
+    def error(change: Tensor, pick: Tensor) -> Tensor:
+        mean = base[pick] + shift + _apply(producer, inputs[pick], change)
+        spiked = _straight_through(mean, theta, neuron.max_spikes, T)
+        return (target[pick] - spiked).square().mean()
+
     with torch.enable_grad():
         change = torch.zeros_like(producer.args[1]).requires_grad_()
         optimizer = torch.optim.Adam([change], lr=options.learning_rate)
@@ -115,14 +163,14 @@ def _fit(
         for _ in range(options.iterations):
             pick = torch.randint(base.shape[0], (options.batch_size,), generator=order)
             pick = pick.to(base.device)
-            mean = base[pick] + shift + _apply(producer, inputs[pick], change)
-            spiked = _straight_through(mean, theta, neuron.max_spikes, T)
-            loss = (target[pick] - spiked).square().mean()
+            loss = error(change, pick)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return change.detach()
+    found = change.detach()
+    none = torch.zeros_like(found)
+    return found if error(found, everything) < error(none, everything) else none
 
 
 def _straight_through(mean: Tensor, theta: Tensor, max_spikes: int, T: int) -> Tensor:

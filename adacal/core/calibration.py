@@ -99,13 +99,14 @@ def calibrate(
     inputs = joined_inputs(batches, stream=network.stream)
     network.weight_changes = {}
     random = generator if generator is not None else torch.Generator().manual_seed(0)
-    producers: dict[str, Trace] = {}
+    free: set[str] = set()
+    if setting.mode == "advanced" and setting.weights:
+        free = advanced.free_modules(network, inputs[0, :4] if network.stream else inputs[:4])
 
     def on_site(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
         neuron = network.neurons[site.name]
         blocks = rows.unflatten(0, (network.T + 1, -1))
         reference, current = blocks[0], blocks[1:]
-        producers[site.name] = trace
         activation = neuron.activation(reference)
         positions = _positions(activation, neuron.channel_dim, setting.sample_limit, random)
         _set_threshold(network, neuron, activation, positions, setting, site.name)
@@ -123,7 +124,7 @@ def calibrate(
                 reference,
                 current,
                 setting.weight_options,
-                potential=setting.potential,
+                free=free,
                 weights=setting.weights,
             )
             _correct(network.T, neuron, activation, current, positions, setting)

@@ -189,7 +189,7 @@ def _probe(
 
     def record(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
         neuron = network.neurons[site.name]
-        output = neuron.activation(rows)
+        output = neuron.activation(rows.clone())  # an in-place activation overwrites `rows`
         if not output.requires_grad:
             output = output.detach().requires_grad_()
         if site.name in candidates:
@@ -212,7 +212,7 @@ def _probe(
         directions, weight = _directions(logits.detach(), probes, generator)
         found = {name: torch.zeros(len(candidates[name]), dtype=torch.float64) for name in outputs}
         for number, direction in enumerate(directions):
-            gradients = torch.autograd.grad(
+            gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
                 logits,
                 list(outputs.values()),
                 grad_outputs=direction,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -73,10 +74,6 @@ def load(path: str | Path, ann: nn.Module, **options: Any) -> SpikingNetwork:
     Raises:
         DataError: no such file, not of this format, or of a newer version.
     """
-    import copy
-
-    from adacal.core.network import SpikingNetwork
-
     source = Path(path)
     if not source.is_file():
         raise DataError(f"no saved network at '{source}'; write one with network.save(path)")
@@ -94,15 +91,28 @@ def load(path: str | Path, ann: nn.Module, **options: Any) -> SpikingNetwork:
             "update adacal"
         )
     module = copy.deepcopy(ann).eval().requires_grad_(False)
+    try:
+        network = _assembled(header, tensors, module, options)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"'{source}' is damaged: its header lacks {error}") from error
+    return network
+
+
+def _assembled(
+    header: dict[str, Any], tensors: dict[str, Tensor], module: nn.Module, options: dict[str, Any]
+) -> SpikingNetwork:
+    from adacal.core.network import SpikingNetwork
+
     stored = dict(header["options"])
     calls = stored.pop("synaptic_calls")
     network = SpikingNetwork(module, **stored, **options)
     network.synaptic_calls = calls
     for name, plain in header["neurons"].items():
-        found = {key: tensors.get(f"neuron/{name}/{key}") for key in _TENSORS}
-        network.neurons[name] = BurstNeuron(
-            **plain, **{key: value for key, value in found.items() if value is not None}
-        )
+        found: dict[str, Any] = dict(plain)
+        for key in _TENSORS:
+            if f"neuron/{name}/{key}" in tensors:
+                found[key] = tensors[f"neuron/{name}/{key}"]
+        network.neurons[name] = BurstNeuron(**found)
     network.weight_changes = {
         key.removeprefix("weight/"): value
         for key, value in tensors.items()

@@ -40,6 +40,11 @@ class AdaFireOptions:
     samples: int = 64
 
     def __post_init__(self) -> None:
+        if len(self.max_spikes) != 2 or self.samples < 1:
+            raise ConfigError(
+                "adafire.max_spikes is (low, high) and adafire.samples at least 1; got "
+                f"{self.max_spikes} and {self.samples}; try (1, 8) and 64"
+            )
         low, high = self.max_spikes
         object.__setattr__(self, "max_spikes", (low, high))
         if not 1 <= low <= self.budget <= high:

@@ -170,8 +170,9 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
 def resolve(raw: Mapping[str, Any], origin: str = "config") -> RunConfig:
     """Checks a raw config and brings it into its one canonical form.
 
-    Options given under `conversion` override the method's; T and the seed are set to 1 and 0 for
-    methods that say they do not depend on them, so that such a run has one identity.
+    Options given under `conversion` override the method's. Where a method says that it does not
+    depend on T, T is set to 1; where it says that calibration changes nothing, the seed is set to 0
+    and the calibration samples to 1: such a run has one identity.
 
     Args:
         raw: plain values, as `read` returns.
@@ -203,7 +204,7 @@ def resolve(raw: Mapping[str, Any], origin: str = "config") -> RunConfig:
     if not getattr(method, "uses_T", True):
         changes["conversion"] = ConversionConfig(T=1)
     if getattr(method, "deterministic", False):
-        changes["seed"] = 0
+        changes |= {"seed": 0, "calibration": CalibrationConfig(n_samples=1)}
     return config.model_copy(update=changes)
 
 

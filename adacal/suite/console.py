@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board
     from adacal.suite.verify import Verification
 
-OFF_TERMINAL_WIDTH = 200
+OFF_TERMINAL_WIDTH = 220
 
 
 def output() -> Console:

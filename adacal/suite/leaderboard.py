@@ -138,8 +138,9 @@ def summarise(records: Sequence[RunRecord], energy_model: str = "per_spike") -> 
 
     groups: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in records:
-        key = (record.label, record.T if record.uses_T else 0, record.calibration.samples)
-        groups.setdefault((*key, record.strictness), []).append(record)
+        samples = record.calibration.samples if record.strictness != "none" else 0
+        key = (record.label, record.T if record.uses_T else 0, samples, record.strictness)
+        groups.setdefault(key, []).append(record)
     rows = [_row(sorted(group, key=lambda r: r.seed), energy_model) for group in groups.values()]
     table = pd.DataFrame(rows)
     quantised = table[table["strictness"] == "quantised"]
@@ -256,7 +257,7 @@ def _row(group: Sequence[RunRecord], energy_model: str) -> dict[str, Any]:
     ann_energy = float(np.mean([record.energy.ann_energy_pj[energy_model] for record in group]))
     low, high = _drop_interval(group, drops)
     label = first.label
-    if first.calibration.samples != DEFAULT_SAMPLES:
+    if first.calibration.samples != DEFAULT_SAMPLES and first.strictness != "none":
         label += f" [{first.calibration.samples} samples]"
     latency = [record.latency for record in group if record.latency is not None]
     return {

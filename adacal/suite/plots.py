@@ -38,6 +38,7 @@ def draw(board: Board, path: Path) -> None:
     """Draws a board: a line a method over its T, the Pareto front, the ANN, quantised ANNs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     figure = Figure(figsize=(9.5, 5.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -58,6 +59,8 @@ def draw(board: Board, path: Path) -> None:
         axes.plot(ann["energy_uj"], ann["score"], "*", ms=15, color="black", label="ANN", zorder=4)
         axes.axhline(ann["score"], color="black", lw=0.8, ls="--", alpha=0.5, zorder=0)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(FuncFormatter(_some_minor_ticks))
     axes.set_xlabel(f"energy per sample (µJ, model {board.ranking.energy_model})")
     axes.set_ylabel(f"{board.metric.removesuffix('_pct').replace('_', ' ')} ({board.unit})")
     axes.set_title(f"{board.title}: numbers at the points are T", loc="left", fontsize=11)
@@ -82,9 +85,14 @@ def _line(axes: Axes, group: Any, label: str, colour: str, marker: str, style: s
         )  # fmt: skip
 
 
+def _some_minor_ticks(value: float, _: int) -> str:
+    text = f"{value:g}"
+    return text if text.lstrip("0.")[:1] in "2346" else ""
+
+
 def _crop(axes: Axes, rows: Any) -> None:
     """Leaves the far losers below the picture so that the rest can be told apart."""
-    top, middle = rows["score"].max(), rows["score"].median()
-    floor = max(rows["score"].min(), top - 4 * max(top - middle, 1.0))
+    top, lower = rows["score"].max(), rows["score"].quantile(0.35)
+    floor = max(rows["score"].min(), top - 2.5 * max(top - lower, 0.4))
     margin = 0.08 * max(top - floor, 0.5)
     axes.set_ylim(floor - margin, top + margin)

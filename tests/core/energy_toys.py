@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -30,11 +32,11 @@ def filled(net: nn.Module, seed: int = 0) -> nn.Module:
         draw = torch.rand(value.shape, generator=random)
         with torch.no_grad():
             if "running_var" in name:
-                value.copy_(0.5 + draw)
+                value.copy_(0.05 + 0.1 * draw)
             elif value.dim() > 1:
                 value.copy_((draw - 0.45) * 2.2 / math.sqrt(value[0].numel()))
             else:
-                value.copy_(0.4 * draw)
+                value.copy_(0.7 + 0.6 * draw if "weight" in name else 0.6 * (draw - 0.4))
     return net.eval()
 
 
@@ -150,7 +152,7 @@ def total(spikes: Map, fan: Map) -> float:
     return float(sum((row * fan).sum() for row in spikes))
 
 
-# nets ----------------------------------------------------------------------------------------------
+# nets ----------------------------------------------------------------------------------
 
 
 def two_layers() -> nn.Sequential:
@@ -220,6 +222,12 @@ def images(count: int, seed: int = 1) -> Tensor:
 
 def trained_small(seed: int = 0, **options: Any) -> tuple[Small, Tensor, Tensor]:
     """`Small` trained for a second on a problem of three classes; with inputs and labels."""
+    net, inputs, labels = _trained(seed, **options)
+    return copy.deepcopy(net), inputs.clone(), labels.clone()
+
+
+@functools.cache
+def _trained(seed: int, **options: Any) -> tuple[Small, Tensor, Tensor]:
     net = small(seed, **options)
     random = seeded(7)
     labels = torch.randint(0, 3, (240,), generator=random)

@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 import torch
-from core.energy_toys import Captured, images, seeded, small, two_layers
 from torch import Tensor, nn
 
+from adacal.core.advanced import WeightOptions
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import CalibrationError, ConfigError
 from adacal.core.network import SpikingNetwork, convert
+from core.energy_toys import Captured, images, seeded, small, two_layers
 
 INPUTS = images(32)
 
 
-def calibrated(net: nn.Module, mode: Any = "light", T: int = 4, phi: int = 1, **options: Any) -> SpikingNetwork:
+def calibrated(
+    net: nn.Module, mode: Any = "light", T: int = 4, phi: int = 1, **options: Any
+) -> SpikingNetwork:
     network = convert(net, INPUTS, T=T, max_spikes=phi)
     network.calibrate([INPUTS], mode, **options)
     return network
@@ -46,7 +49,9 @@ def test_the_two_streams_end_where_the_network_and_the_ann_end(
         return symmetric_kl(ann, snn)
 
     network = convert(net, INPUTS, T=4, max_spikes=phi)
-    found = network.calibrate([INPUTS], mode, divergence=divergence)
+    found = network.calibrate(
+        [INPUTS], mode, divergence=divergence, weight_options=WeightOptions(iterations=20)
+    )
     ann, snn = seen[-1]
     assert torch.allclose(ann, net(INPUTS), atol=1e-5)
     after = network.predict(INPUTS).output
@@ -77,8 +82,6 @@ def test_advanced_calibration_predicts_its_own_result_where_a_layer_feeds_two_pl
 
     network = convert(net, inputs, T=2)
     options = {"learning_rate": 1e-2, "iterations": 50}
-    from adacal.core.advanced import WeightOptions
-
     network.calibrate(
         [inputs], "advanced", divergence=divergence, weight_options=WeightOptions(**options)
     )
@@ -212,7 +215,7 @@ def test_a_spread_half_threshold_adds_half_a_threshold_over_all_steps() -> None:
     assert outputs("spread", 0.375) == [0.0, 1.0, 0.0, 1.0]
     # from θ/2: 0.875, 1.25 fires, 0.625, 1.0 fires.
     assert outputs("initial", 0.375) == [0.0, 1.0, 0.0, 1.0]
-    # current 0.5: spread 0.625, 1.25 fires, 0.875, 1.5 fires; initial 1.0 fires, 0.5, 1.0 fires, 0.5
+    # current 0.5, spread: 0.625, 1.25 fires, 0.875, 1.5 fires; initial: 1.0 fires, 0.5, 1.0, 0.5
     assert outputs("spread", 0.5) == [0.0, 1.0, 0.0, 1.0]
     assert outputs("initial", 0.5) == [1.0, 0.0, 1.0, 0.0]
     for current in (0.1, 0.3, 0.6, 0.9):

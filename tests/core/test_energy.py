@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from core.energy_toys import images, small, spiking, two_layers
 
 from adacal.core.energy import MODELS, EnergyMeter, EnergyReport
 from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork, convert
+from core.energy_toys import filled, images, small, spiking, two_layers
 
 
 def by_hand() -> tuple[SpikingNetwork, EnergyReport]:
@@ -52,7 +52,7 @@ def test_the_reference_reading_takes_each_burst_for_one_and_skips_downsampling_l
         nn.Conv2d(2, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1, stride=2), nn.ReLU(),
         nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.ReLU(), nn.Linear(4, 3),
     )  # fmt: skip
-    network = spiking(net, images(4), max_spikes=3)
+    network = spiking(filled(net), images(4), max_spikes=3)
     meter = EnergyMeter()
     network.predict(images(4), meter)
     third = meter.layers["4"]

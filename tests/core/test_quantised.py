@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from core.energy_toys import images, small, spiking, two_layers
 from torch import nn
 
 from adacal.core.counting import set_bits
@@ -12,6 +11,7 @@ from adacal.core.energy import EnergyMeter
 from adacal.core.measure import measure_energy
 from adacal.core.network import convert
 from adacal.core.quantised import AnnNetwork, QuantisedNetwork
+from core.energy_toys import images, small, spiking, two_layers
 
 
 def test_the_ann_gives_its_own_output_metered_or_not() -> None:
@@ -62,11 +62,13 @@ def test_the_output_is_that_of_spikes_where_currents_are_constant() -> None:
 def test_correcting_the_mean_brings_it_nearer_to_the_ann() -> None:
     net, inputs = small(), images(64)
     network = convert(net, inputs, T=1, max_spikes=2)
-    network.calibrate([inputs], "none")
+    network.calibrate([inputs], "none", threshold="max")
     plain, corrected = (
         QuantisedNetwork(network, [inputs], correct_mean=choice) for choice in (False, True)
     )
-    gaps = [(q.predict(inputs).output - net(inputs)).mean(0).abs().sum() for q in (plain, corrected)]
+    gaps = [
+        (q.predict(inputs).output - net(inputs)).mean(0).abs().sum() for q in (plain, corrected)
+    ]
     assert gaps[1] < gaps[0]
 
 
@@ -78,7 +80,9 @@ def test_behind_a_max_pool_set_bits_are_counted_not_codes() -> None:
     network = convert(net, torch.ones(1, 1, 2, 2), T=4, max_spikes=2)
     network.neurons["1"].threshold = torch.tensor(1.0)
     quantised = QuantisedNetwork(network, [], correct_mean=False)
-    image = torch.tensor([[[[0.75, 1.75], [0.25, 1.0]]]])  # codes 3, 7, 1, 4: the largest has 3 ones
+    image = torch.tensor(
+        [[[[0.75, 1.75], [0.25, 1.0]]]]
+    )  # codes 3, 7, 1, 4: the largest has 3 ones
     assert measure_energy(quantised, image).sops == 3 * 3
 
 

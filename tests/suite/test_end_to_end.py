@@ -41,5 +41,5 @@ def test_a_shipped_network_goes_from_config_to_a_verified_row(tmp_path: Path) ->
     assert "conv" in adacal("show", light.id, *place)
     assert "verified" in adacal("verify", light.id, *place, "--threads", "1")
     table = adacal("leaderboard", *place, "--format", "md")
-    assert "| control | ann | none |" in table, table
+    assert "| control | ann | none |" in table
     assert "snn_calibration_light" in table

@@ -25,7 +25,8 @@ SHIPPED_MODELS = {
         "global_pool": True,
     },
 }
-SHIPPED = [(data, model) for data in ("mnist5k", "mnist_photos") for model in SHIPPED_MODELS]
+PAIRS = [(data, model) for data in ("mnist5k", "mnist_photos") for model in SHIPPED_MODELS]
+SHIPPED = [pair for pair in PAIRS if (DEFAULT_FOLDER / f"{'_'.join(pair)}.safetensors").is_file()]
 
 
 def digits(**options) -> Classification2D:
@@ -176,6 +177,11 @@ def test_a_model_says_what_it_needs_otherwise_than_the_schedule():
 def test_training_without_a_schedule_is_refused():
     with pytest.raises(ConfigError, match="no 'schedule'"):
         digits().train(lambda row: None)
+
+
+def test_lenet_and_resnet20_are_shipped_for_both_embedded_sets():
+    needed = {(data, model) for data, model in PAIRS if model != "vgg_small"}
+    assert needed <= set(SHIPPED)
 
 
 @pytest.mark.parametrize(("data", "model"), SHIPPED)
