@@ -1,4 +1,4 @@
-"""Advanced calibration: initial potentials, weights of the producing layer (METHOD section 4)."""
+"""Advanced calibration: initial potentials, weights of the producing layers (METHOD 4)."""
 
 from __future__ import annotations
 

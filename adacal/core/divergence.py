@@ -17,6 +17,7 @@ def symmetric_kl(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         One non-negative number a sample, shape [B].
 
+    >>> import torch
     >>> logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     >>> symmetric_kl(logits, logits)
     tensor([0., 0.])

@@ -107,6 +107,7 @@ _VIEW_PROPERTIES = frozenset({"T", "mT", "H", "mH", "data", "real"})
 def function_name(function: Callable[..., Any]) -> str:
     """Returns the name a function is known by, in-place underscore kept.
 
+    >>> import torch
     >>> function_name(torch.relu_), function_name(torch.Tensor.shape.__get__)
     ('relu_', 'shape')
     """
@@ -119,6 +120,7 @@ def function_name(function: Callable[..., Any]) -> str:
 def role_of(function: Callable[..., Any]) -> Role:
     """Says what a torch function becomes; what is not known here is analogue.
 
+    >>> import torch
     >>> role_of(torch.nn.functional.conv2d), role_of(torch.sigmoid)
     (<Role.SYNAPTIC: 'synaptic'>, <Role.ANALOGUE: 'analogue'>)
     """
