@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from adacal.core.errors import ConfigError
-from adacal.core.interception import Producer, Site, Trace, traced_tensors
 from adacal.core.neuron import BurstNeuron, per_channel
+from adacal.core.sites import Site
+from adacal.core.traces import Producer, Trace, traced_tensors
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork

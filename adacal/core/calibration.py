@@ -12,9 +12,10 @@ from torch import Tensor
 from adacal.core import advanced
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import CalibrationError, ConfigError
-from adacal.core.interception import Site, Trace
 from adacal.core.neuron import BurstNeuron, by_channel
+from adacal.core.sites import Site
 from adacal.core.thresholds import max_threshold, mmse_threshold, percentile_threshold
+from adacal.core.traces import Trace
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork

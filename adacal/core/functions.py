@@ -78,6 +78,7 @@ BILINEAR = _names(
     grid_sample"""
 )
 DIVISION = _names("div div_ divide true_divide __truediv__ __itruediv__ __rtruediv__ __div__")
+SCALINGS = DIVISION | _names("mul mul_ multiply __mul__ __rmul__ __imul__")
 MATRIX_PRODUCT = _names(
     "matmul __matmul__ __rmatmul__ bmm mm addmm baddbmm einsum tensordot mv bilinear"
 )

@@ -16,18 +16,12 @@ from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError, unknown_name
 from adacal.core.exit_rules import ExitRule, Score
-from adacal.core.interception import (
-    MaxPool,
-    OnActivation,
-    Site,
-    SpikingMode,
-    Trace,
-    set_trace,
-    trace_of,
-)
+from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout, RunState
 from adacal.core.nests import map_tensors
 from adacal.core.neuron import BurstNeuron, NeuronState, by_channel
+from adacal.core.sites import OnActivation, Site
+from adacal.core.traces import Trace, set_trace, trace_of
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]

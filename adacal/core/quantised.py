@@ -11,10 +11,11 @@ from torch import Tensor
 from adacal.core.calibration import joined_inputs
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
-from adacal.core.interception import Site, Trace
 from adacal.core.kernels import quantise
 from adacal.core.network import SpikingNetwork
 from adacal.core.neuron import by_channel, per_channel
+from adacal.core.sites import Site
+from adacal.core.traces import Trace
 
 
 class AnnNetwork(Converted):

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from adacal.core.energy import ACCUMULATE_PJ, EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
-from adacal.core.interception import Site, Trace
 from adacal.core.kernels import quantise
 from adacal.core.neuron import BurstNeuron, by_channel, per_channel
+from adacal.core.sites import Site
+from adacal.core.traces import Trace
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork

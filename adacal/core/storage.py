@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from adacal.core.errors import DataError
 from adacal.core.exit_rules import ExitRule
-from adacal.core.interception import Site
 from adacal.core.neuron import BurstNeuron
+from adacal.core.sites import Site
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from adacal.core import advanced
 from adacal.core.advanced import WeightOptions
 from adacal.core.energy import EnergyMeter
-from adacal.core.interception import Producer
 from adacal.core.network import SpikingNetwork, convert
 from adacal.core.neuron import BurstNeuron
 from adacal.core.quantised import AnnNetwork
+from adacal.core.traces import Producer
 from core.energy_toys import Captured, images, small, two_layers
 
 INPUTS = images(48)

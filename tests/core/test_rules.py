@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adacal.core.calls import Call
 from adacal.core.errors import UnsupportedModelError
-from adacal.core.interception import average_version
 from adacal.core.layout import Layout, RuleState
 from adacal.core.network import SpikingNetwork, convert
+from adacal.core.pooling import average_version
 from adacal.core.rules import apply_rule
 from toys import Functional, Gate, dyadic, with_dyadic_neurons
 
@@ -253,8 +254,10 @@ def test_the_step_max_is_the_mean_of_the_maxima() -> None:
 
 def test_average_version_keeps_strides_and_kept_dimensions() -> None:
     x = dyadic((2, 3, 8), 0)
-    assert average_version("amax", (x, -1), {"keepdim": True}).shape == (2, 3, 1)
-    assert average_version("max_pool1d", (x, 4), {"stride": 2}).shape == (2, 3, 3)
+    whole = Call(torch.amax, "amax", (x, -1), {"keepdim": True})
+    assert average_version(whole, x).shape == (2, 3, 1)
+    halved = Call(F.max_pool1d, "max_pool1d", (x, 4), {"stride": 2})
+    assert average_version(halved, x).shape == (2, 3, 3)
 
 
 def test_a_running_max_before_the_first_neuron_sees_only_the_static_input() -> None:

@@ -1,13 +1,16 @@
 """Time-batched and stepwise runs agree bit for bit in the spike counts, also after dropping."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from adacal.core import exit_rules
+from adacal.core.calls import Call
+from adacal.core.execution import Execution
 from adacal.core.exit_rules import ExitRule
-from adacal.core.interception import SpikingMode
 from adacal.core.layout import Layout, RunState
 from adacal.core.network import SpikingNetwork, convert
 from toys import (
@@ -108,16 +111,16 @@ def test_the_static_prefix_gives_the_same_spikes_as_a_stream_of_repeated_frames(
 def test_the_static_prefix_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network = everything_network(T=4)
     rows: list[int] = []
-    original = SpikingMode._once
+    original = Execution.once
 
-    def watching(self, func, name, args, kwargs):  # type: ignore[no-untyped-def]
+    def watching(self: Execution, call: Call) -> tuple[torch.Tensor, bool]:
         def watched(x: torch.Tensor, *rest: object, **options: object) -> torch.Tensor:
             rows.append(len(x))
-            return func(x, *rest, **options)
+            return call.function(x, *rest, **options)
 
-        return original(self, watched, name, args, kwargs)
+        return original(self, dataclasses.replace(call, function=watched))
 
-    monkeypatch.setattr(SpikingMode, "_once", watching)
+    monkeypatch.setattr(Execution, "once", watching)
     network(dyadic((3, 2, 8, 8), 1))
     assert rows == [3, 3]  # the first convolution and its batch norm, three samples each
 

@@ -1,0 +1,155 @@
+"""Trace: what interception knows of a tensor that carries activations, and how it is passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adacal.core import dimensions, functions
+from adacal.core.calls import Call
+
+_ATTRIBUTE = "_adacal_trace"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Producer:
+    """The synaptic operation whose output reaches a tensor through per-channel scalings only.
+
+    Attributes:
+        module: path of the module that owns the weight.
+        function: the torch function (conv2d, linear, ...).
+        args, kwargs: its arguments as called.
+        scale: factor [C] or 1.0 applied to its output on the way (batch norm).
+    """
+
+    module: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    scale: Tensor | float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What interception knows of a tensor that carries activations.
+
+    Attributes:
+        static: the rows of all blocks are equal (nothing before it has fired).
+        channel_dim: dimension of the channels.
+        row_dim: dimension of the rows; 0 unless the network moved it.
+        producer: the synaptic operation it comes from, if that is known.
+        tag: what the meter attached to it.
+    """
+
+    static: bool
+    channel_dim: int = 1
+    row_dim: int = 0
+    producer: Producer | None = None
+    tag: Any = None
+
+
+_CONSTANT = Trace(static=True)
+
+
+def trace_of(tensor: Tensor) -> Trace | None:
+    """Returns what interception knows of a tensor; None if it carries no activations."""
+    return getattr(tensor, _ATTRIBUTE, None)
+
+
+def known_of(tensor: Tensor) -> Trace:
+    """As `trace_of`; what carries no activations is the same at every step."""
+    return trace_of(tensor) or _CONSTANT
+
+
+def set_trace(tensor: Tensor, trace: Trace | None) -> None:
+    """Attaches knowledge to a tensor."""
+    setattr(tensor, _ATTRIBUTE, trace)
+
+
+def traced_tensors(values: Any) -> Iterator[Tensor]:
+    """Yields the tensors carrying activations in a nest of arguments."""
+    if isinstance(values, Tensor):
+        if trace_of(values) is not None:
+            yield values
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from traced_tensors(value)
+    elif isinstance(values, dict):
+        yield from traced_tensors(tuple(values.values()))
+
+
+def all_static(tensors: Iterable[Tensor]) -> bool:
+    """Whether no tensor changes from step to step."""
+    return all(known_of(tensor).static for tensor in tensors)
+
+
+def mark_result(result: Any, known: Trace, args: tuple[Any, ...] = (), tag: Any = None) -> Any:
+    """Attaches knowledge to every tensor of a result (and to a tensor changed in place).
+
+    Args:
+        result: what a function returned.
+        known: of all its tensors, up to the tag.
+        args: the function's arguments, where it may have changed the first of them.
+        tag: one for the result, or a list with one for each tensor.
+    """
+    if isinstance(result, Tensor):
+        if result.is_floating_point():
+            set_trace(result, replace(known, tag=tag))
+            if args and result is args[0]:
+                mark_base(result)
+    elif isinstance(result, list | tuple):
+        for index, item in enumerate(result):
+            item_tag = tag[index] if isinstance(tag, list | tuple) else tag
+            mark_result(item, known, (), item_tag)
+    elif result is None and args and isinstance(args[0], Tensor):
+        set_trace(args[0], replace(known, tag=None, producer=None))
+        mark_base(args[0])
+    return result
+
+
+def mark_base(view: Tensor) -> None:
+    """Tells the tensor that a view was taken of that it has been changed through the view."""
+    base, known = view._base, trace_of(view)
+    if base is not None and known is not None:
+        before = trace_of(base) or known
+        static = before.static and known.static
+        set_trace(base, replace(before, static=static, producer=None, tag=None))
+
+
+def after_linear(call: Call) -> Trace:
+    """Returns what is known of the result of a linear operation; its tag is the meter's to give."""
+    source = call.traced[0]
+    first = known_of(source)
+    at = (call.function, call.name, call.args, call.kwargs, source)
+    channel_dim = dimensions.moved_channels(*at, first.channel_dim)
+    row_dim = dimensions.moved_rows(*at, first.row_dim)
+    producer = first.producer
+    if call.name == "batch_norm":
+        producer = _scaled(producer, call)
+        channel_dim = 1
+    elif call.name in functions.MATRIX_PRODUCT and call.args[0] is source and source.dim() > 2:
+        channel_dim, producer = -1, None
+    elif call.name.strip("_") in {"add", "iadd", "radd"}:
+        producers = (known_of(tensor).producer for tensor in call.traced)
+        producer = next((found for found in producers if found), None)
+    elif call.name not in {"contiguous", "clone", "dropout"}:
+        producer = None
+    static = all_static(call.traced)
+    return Trace(static=static, channel_dim=channel_dim, row_dim=row_dim, producer=producer)
+
+
+def _scaled(producer: Producer | None, batch_norm: Call) -> Producer | None:
+    names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum")
+    options = {**dict(zip(names, batch_norm.args, strict=False)), **batch_norm.kwargs}
+    if len(batch_norm.args) > 7:
+        options["eps"] = batch_norm.args[7]
+    if producer is None or options.get("running_var") is None:
+        return None
+    scale = torch.rsqrt(options["running_var"] + options.get("eps", 1e-5))
+    if options.get("weight") is not None:
+        scale = scale * options["weight"]
+    return replace(producer, scale=producer.scale * scale.detach())
