@@ -6,8 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adacal.core.conversion import convert
     from adacal.core.measure import measure_energy
-    from adacal.core.network import SpikingNetwork, convert
+    from adacal.core.network import SpikingNetwork
     from adacal.core.storage import load
 
 __version__ = "0.1.0"
@@ -15,7 +16,7 @@ __all__ = ["SpikingNetwork", "__version__", "convert", "load", "measure_energy"]
 
 _HOMES = {
     "SpikingNetwork": "adacal.core.network",
-    "convert": "adacal.core.network",
+    "convert": "adacal.core.conversion",
     "load": "adacal.core.storage",
     "measure_energy": "adacal.core.measure",
 }

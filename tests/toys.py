@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.conversion import convert
+from adacal.core.network import SpikingNetwork
 
 
 def dyadic(shape: tuple[int, ...], seed: int, denominator: int = 8, bound: int = 8) -> Tensor:

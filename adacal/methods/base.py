@@ -15,9 +15,10 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+from adacal.core.conversion import convert
 from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 
 METHODS = Registry("adacal method", scope="adacal")
 

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.conversion import convert
+from adacal.core.network import SpikingNetwork
 
 Map = NDArray[np.float64]
 ACCUMULATE_PJ, MAC_PJ = 0.9, 4.6

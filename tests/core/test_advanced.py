@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from adacal.core import advanced
 from adacal.core.advanced import WeightOptions
+from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from adacal.core.neuron import BurstNeuron
 from adacal.core.quantised import AnnNetwork
 from adacal.core.traces import Producer

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from adacal.core.advanced import WeightOptions
+from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import CalibrationError, ConfigError
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from core.energy_toys import Captured, images, seeded, small, two_layers
 
 INPUTS = images(32)

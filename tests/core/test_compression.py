@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from adacal.core.conversion import convert
 from adacal.core.errors import ConfigError
 from adacal.core.measure import measure_energy
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from core.energy_toys import images, small, trained_small
 
 

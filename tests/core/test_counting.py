@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adacal.core.advanced import WeightOptions
+from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter, EnergyReport
 from adacal.core.measure import measure_energy
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from core.energy_toys import (
     Captured,
     Functional,

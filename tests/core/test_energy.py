@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from adacal.core.conversion import convert
 from adacal.core.energy import MODELS, EnergyMeter, EnergyReport
 from adacal.core.measure import measure_energy
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from core.energy_toys import filled, images, small, spiking, two_layers
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adacal.core.conversion import convert
 from adacal.core.errors import UnsupportedModelError
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from toys import Call, Functional, dyadic
 
 FINE = 4096

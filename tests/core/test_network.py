@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import adacal
+from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import CalibrationError, ConfigError, UnsupportedModelError
 from adacal.core.layout import RunState
-from adacal.core.network import convert
 from toys import Call, Everything, Functional, dyadic, everything_network, linear_net
 
 X = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))

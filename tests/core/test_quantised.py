@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.measure import measure_energy
-from adacal.core.network import convert
 from adacal.core.quantised import AnnNetwork, QuantisedNetwork
 from adacal.core.tags import set_bits
 from core.energy_toys import images, small, spiking, two_layers

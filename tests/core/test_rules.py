@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adacal.core.calls import Call
+from adacal.core.conversion import convert
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.layout import Layout, RuleState
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from adacal.core.pooling import average_version
 from adacal.core.rules import apply_rule
 from toys import Functional, Gate, dyadic, with_dyadic_neurons

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
 from adacal.core.measure import measure_energy
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from adacal.core.search import threshold_candidates
 from adacal.core.sensitivity import Candidate, Tables, fan_out, measure_tables
 from core.energy_toys import (

@@ -9,10 +9,11 @@ from torch.nn import functional as F
 
 from adacal.core import exit_rules
 from adacal.core.calls import Call
+from adacal.core.conversion import convert
 from adacal.core.execution import Execution
 from adacal.core.exit_rules import ExitRule
 from adacal.core.layout import Layout, RunState
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from toys import (
     Everything,
     Functional,

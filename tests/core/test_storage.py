@@ -14,10 +14,10 @@ from torch import nn
 
 import adacal
 from adacal.core.advanced import WeightOptions
+from adacal.core.conversion import convert
 from adacal.core.errors import DataError
 from adacal.core.exit_rules import ExitRule
 from adacal.core.measure import measure_energy
-from adacal.core.network import convert
 from core.energy_toys import images, small, trained_small
 
 

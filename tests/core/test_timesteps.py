@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import CalibrationError, ConfigError, UnsupportedModelError
 from adacal.core.exit_rules import ExitRule, apply_rule
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 from core.energy_toys import images, small, spiking, trained_small
 
 

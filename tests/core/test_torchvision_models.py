@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import models
 
+from adacal.core.conversion import convert
 from adacal.core.errors import UnsupportedModelError
-from adacal.core.network import SpikingNetwork, convert
+from adacal.core.network import SpikingNetwork
 
 # name: (options, input size, known number of activation calls)
 SPIKING: dict[str, tuple[dict[str, Any], int, int]] = {

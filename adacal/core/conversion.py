@@ -1,0 +1,135 @@
+"""convert: checks a trained network and its options, finds its sites, gives each its neurons."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from adacal.core.errors import ConfigError, UnsupportedModelError, unknown_name
+from adacal.core.interception import MaxPool, SpikingMode
+from adacal.core.layout import Layout
+from adacal.core.network import Forward, SpikingNetwork, call_module
+from adacal.core.neuron import BurstNeuron, by_channel
+from adacal.core.sites import Site
+from adacal.core.traces import Trace
+
+HalfThreshold = Literal["initial", "spread"]
+
+
+def convert(
+    ann: nn.Module,
+    example_input: Tensor,
+    *,
+    T: int,
+    max_spikes: int = 1,
+    strict: bool = False,
+    max_pool: MaxPool = "running_max",
+    stream: bool = False,
+    event_input: bool = False,
+    half_threshold: HalfThreshold = "initial",
+    forward: Forward = call_module,
+) -> SpikingNetwork:
+    """Converts a trained network; `ann` is left untouched. Calibrate the result next.
+
+    Args:
+        ann: any torch module whose activations are of the ReLU family; runs in eval mode.
+        example_input: shape [B, ...], used to find the sites and a first guess of thresholds.
+        T: number of timesteps, at least 1.
+        max_spikes: φ, most spikes a neuron may fire in one step.
+        strict: refuse operations that spikes cannot compute instead of keeping them analogue.
+        max_pool: `running_max` (exact at T), `step_max` or `average`.
+        stream: inputs are [T, B, ...], another frame each step.
+        event_input: inputs are event counts, so the first layer accumulates instead of multiplying.
+        half_threshold: start at θ/2, or `spread` it over the steps (SNN Calibration's code).
+        forward: how to call the module for its raw outputs.
+    Raises:
+        ConfigError: T or max_spikes out of range.
+        UnsupportedModelError: nothing to convert, NaN weights, training mode left on, or an
+            operation that cannot be converted as asked.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> network = convert(net, torch.ones(1, 2), T=4)
+    >>> [site.name for site in network.report()], tuple(network(torch.ones(5, 2)).shape)
+    (['1'], (5, 2))
+    """
+    if not isinstance(T, int) or isinstance(T, bool) or T < 1:
+        raise ConfigError(f"T must be a whole number of at least 1; got {T!r}; try T=8")
+    if not isinstance(max_spikes, int) or isinstance(max_spikes, bool) or max_spikes < 1:
+        raise ConfigError(f"max_spikes must be a whole number of at least 1; got {max_spikes!r}")
+    if max_pool not in get_args(MaxPool):
+        raise ConfigError(unknown_name("max_pool option", str(max_pool), get_args(MaxPool)))
+    if half_threshold not in get_args(HalfThreshold):
+        known = get_args(HalfThreshold)
+        raise ConfigError(unknown_name("half_threshold option", str(half_threshold), known))
+    _refuse_unusable(ann)
+    module = copy.deepcopy(ann).eval().requires_grad_(False)
+    network = SpikingNetwork(
+        module,
+        T=T,
+        forward=forward,
+        strict=strict,
+        max_pool=max_pool,
+        stream=stream,
+        event_input=event_input,
+    )
+    _find_sites(network, example_input, max_spikes, spread=half_threshold == "spread")
+    return network
+
+
+@torch.no_grad()
+def _find_sites(
+    network: SpikingNetwork, example_input: Tensor, max_spikes: int, *, spread: bool
+) -> None:
+    """Finds the sites by one pass in which every activation acts as in the ANN."""
+    neurons: dict[str, BurstNeuron] = {}
+
+    def look(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
+        neuron = BurstNeuron(
+            max_spikes=max_spikes,
+            channel_dim=site.channel_dim,
+            kind=site.kind,  # type: ignore[arg-type]
+            cap=site.cap,
+            slope=site.slope,
+            spread_half_threshold=spread,
+        )
+        output = neuron.activation(rows)
+        peak = by_channel(output, site.channel_dim).abs().amax()
+        neuron.threshold = torch.clamp_min(peak / max_spikes, 1e-6).detach()
+        neurons[site.name] = neuron
+        return output, None
+
+    example = example_input[0] if network.stream else example_input
+    layout = Layout(steps=1, reference=True, batch=example.shape[0], T=network.T)
+    mode = SpikingMode(
+        network.module, layout, look, strict=network.strict, max_pool=network.max_pool
+    )
+    mode.run(network.forward, torch.cat([example, example]), static=not network.stream)
+    if not mode.sites:
+        raise UnsupportedModelError(
+            "the network calls no activation function that spikes could compute "
+            "(relu, relu6, clamp at 0, leaky relu, prelu); there is nothing to convert"
+        )
+    network.sites, network.neurons = mode.sites, neurons
+    network.synaptic_calls = dict(mode.synaptic_calls)
+
+
+def _refuse_unusable(ann: nn.Module) -> None:
+    for path, module in ann.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedModelError(
+                f"'{path or type(ann).__name__}' is a compiled script, whose activations cannot be "
+                "seen; pass the Python module it was made from"
+            )
+        if type(module).__name__ == "OptimizedModule":
+            raise UnsupportedModelError(
+                f"'{path or 'the network'}' is the result of torch.compile; pass the module before"
+            )
+    for name, value in [*ann.named_parameters(), *ann.named_buffers()]:
+        if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
+            raise UnsupportedModelError(
+                f"'{name}' holds NaN or infinite values; the checkpoint is damaged or training "
+                "diverged; load a sound one"
+            )
