@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from adacal.core import dimensions, functions, pooling
-from adacal.core.calls import Call
+from adacal.core.calls import Call, read_call
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.execution import Execution
 from adacal.core.functions import ActivationCall, Role
@@ -107,12 +107,12 @@ class SpikingMode(TorchFunctionMode):
         role = functions.role_of(func)
         if role is Role.PLAIN:
             return func(*args, **kwargs)
-        traced = tuple(traced_tensors((args, kwargs)))
-        if not traced:
+        if not any(True for _ in traced_tensors((args, kwargs))):
             return func(*args, **kwargs)
-        call = Call(func, functions.function_name(func), args, kwargs, traced)
+        call = read_call(func, args, kwargs)
+        call = replace(call, traced=tuple(traced_tensors((call.args, call.kwargs))))
         if role is Role.ACTIVATION:
-            activation = functions.activation_call(func, args, kwargs)
+            activation = functions.activation_call(func, call.args, call.kwargs)
             if activation is not None:
                 return self._activation(activation, call.name)
             role = Role.ANALOGUE
@@ -122,7 +122,7 @@ class SpikingMode(TorchFunctionMode):
             return self._synaptic(call)
         if role is Role.MAX_POOL and pooling.pools(call):
             return self._pool(call)
-        if role is Role.MAX_POOL and not args[1:] and not kwargs:
+        if role is Role.MAX_POOL and not call.args[1:] and not call.kwargs:
             role = Role.DATA_DEPENDENT
         if role is Role.DATA_DEPENDENT:
             return self._data_dependent(call)
