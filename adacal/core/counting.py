@@ -9,7 +9,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from adacal.core import synapses, tags
@@ -105,6 +104,10 @@ class SynapseCounter:
         self.layers[site.name].neurons += rows.numel()
         self.layers[site.name].written += rows.numel()
 
+    def placed(self, tag: Tag, site: Site, row_dim: int) -> Tag:
+        """Lays the tag of a site out as its output; see `adacal.core.tags.placed`."""
+        return tags.placed(tag, site.shape, row_dim)
+
     def input_events(self, rows: Tensor, name: str = "input") -> Tag:
         """Returns the tag of an event-frame input: a count of n events is n spikes."""
         layout = self._active()
@@ -121,19 +124,21 @@ class SynapseCounter:
         if not tags.is_sum(call):
             return tags.passed_on(call, result, self._active(), keep_graph=self.keep_graph)
         tag, spent = tags.added(call)
-        for part in spent:
-            self._add_sops(where, part, torch.ones_like(part.spikes[:1]), self._active().blocks)
+        for source, fan_out in spent:
+            steps = self._steps(source)
+            if steps:
+                self._add_sops(where, source, fan_out, steps)
         return tag
 
     def synapse(self, where: str, call: Call, result: Any) -> None:
         """Counts a convolution or linear layer: SOPs for spikes, MACs for analogue inputs."""
-        self._count(where, call, self._fan_outs.of(call))
+        self._count(where, call, call.args[0], self._fan_outs.of(call))
 
     def product(self, where: str, call: Call, result: Any) -> None:
         """Counts a matrix product with one changing factor."""
         factors = [value for value in call.args if isinstance(value, Tensor)]
         if len(factors) == 2 and factors[0] is call.args[0] and trace_of(factors[1]) is None:
-            self._count(where, call, self._fan_outs.of(call))
+            self._count(where, call, call.args[0], self._fan_outs.of(call))
         else:
             self.analogue(where, call, result)
 
@@ -142,40 +147,46 @@ class SynapseCounter:
         macs = synapses.product_macs(call, result)
         if not macs:
             return
-        traced = [t for t in call.args if isinstance(t, Tensor) and trace_of(t) is not None]
         blocks = self._active().blocks
         if self._first_step == 0:
             self.layers[where].ann_macs += macs / blocks
-        self._add_macs(where, macs / blocks if all_static(traced) else macs)
+        self._add_macs(where, macs / blocks * self._steps(*call.traced))
 
     # sums -------------------------------------------------------------------------------------
 
-    def _count(self, where: str, call: Call, fan_out: Tensor) -> None:
+    def _steps(self, *sources: Tensor) -> int:
+        """In how many steps of this pass something is computed; static things once a run."""
+        if not all_static(sources):
+            return self._active().blocks
+        return 0 if self._first_step else 1
+
+    def _count(self, where: str, call: Call, source: Tensor, fan_out: Tensor) -> None:
+        """Counts a layer; `fan_out` has a single row in the dimension of the source's rows."""
         layout = self._active()
-        source = call.args[0]
         trace = known_of(source)
         count = self.layers[where]
-        rows = source.shape[0] // layout.blocks
-        connections = float(fan_out.sum()) * rows / fan_out.shape[0]
+        connections = float(fan_out.sum()) * (source.shape[trace.row_dim] // layout.blocks)
         if self._first_step == 0:
             count.ann_macs += connections
-        if trace.static and self._first_step:
-            return  # computed at the first step and kept
-        steps = 1 if trace.static else layout.blocks
+        steps = self._steps(source)
+        if not steps:
+            return
         tag: Tag | None = trace.tag
         if tag is None:
             self._add_macs(where, connections * steps)
             return
-        events = self._add_sops(where, tag, fan_out, steps)
+        events = self._add_sops(where, source, fan_out, steps)
         if synapses.counted_by_reference(call):
             count.reference_sops += events * synapses.groups(call)
         if tag.analogue is not None:
-            self._add_macs(where, float(_weighted(tag.analogue, fan_out).sum()) * layout.batch)
+            analogue = _weighted(tag.analogue, fan_out, trace.row_dim).sum()
+            self._add_macs(where, float(analogue) * layout.batch)
 
-    def _add_sops(self, where: str, tag: Tag, fan_out: Tensor, steps: int) -> float:
+    def _add_sops(self, where: str, source: Tensor, fan_out: Tensor, steps: int) -> float:
         """Adds the accumulates of the first `steps` steps; returns those of events."""
-        blocks = self._active().blocks
-        by_step = _weighted(tag.spikes, fan_out).reshape(blocks, -1).sum(1)[:steps]
+        blocks, trace = self._active().blocks, known_of(source)
+        tag, at = trace.tag, trace.row_dim
+        by_step = _weighted(tag.spikes, fan_out, at).reshape(blocks, -1).sum(1)[:steps]
         if self.keep_graph:
             total = by_step.sum()
             self.total = total if self.total is None else self.total + total
@@ -183,7 +194,7 @@ class SynapseCounter:
         for step, value in enumerate(by_step.detach().tolist()):
             self.sops_by_step[self._first_step + step] += value
             count.sops += value
-        events = float(_weighted(tag.events, fan_out).reshape(blocks, -1)[:steps].sum())
+        events = float(_weighted(tag.events, fan_out, at).reshape(blocks, -1)[:steps].sum())
         count.event_sops += events
         return events
 
@@ -196,6 +207,7 @@ class SynapseCounter:
         return self._layout
 
 
-def _weighted(companion: Tensor, fan_out: Tensor) -> Tensor:
+def _weighted(companion: Tensor, fan_out: Tensor, row_dim: int) -> Tensor:
     """Spikes times fan-out, one number a row."""
-    return (companion * fan_out.to(companion)).flatten(1).sum(1)
+    weighted = (companion * fan_out.to(companion)).movedim(row_dim, 0)
+    return weighted.reshape(weighted.shape[0], -1).sum(1)

@@ -59,13 +59,22 @@ class Execution:
 
         return map_tensors(block, _any, again), True
 
-    def running(self, call: Call, *, mean: bool, dim: int = 0, label: str | None = None) -> Any:
+    def running(
+        self,
+        call: Call,
+        *,
+        mean: bool,
+        dim: int = 0,
+        out_dim: int | None = None,
+        label: str | None = None,
+    ) -> Any:
         """Computes a non-linear operation by the running mean or max of `adacal.core.rules`.
 
         Args:
             call: the operation.
             mean: running mean if True, running max if False.
             dim: dimension of the rows.
+            out_dim: dimension of the rows of the result, if it is another.
             label: name of its site, if it is one.
         """
         where = label or self._names.memory(call.name)
@@ -81,17 +90,20 @@ class Execution:
             where=where,
             mean=mean,
             dim=dim,
+            out_dim=out_dim,
             state=state,
         )
 
     def with_changed_weight(self, call: Call, change: Tensor) -> Tensor:
         """Computes a synaptic operation whose weight differs for the spiking stream."""
         rows, weight, *rest = call.args
-        first = rows.shape[0] // self._layout.blocks if self._layout.reference else 0
-        spiking = call.function(rows[first:], weight + change, *rest, **call.kwargs)
+        at = known_of(rows).row_dim
+        first = rows.shape[at] // self._layout.blocks if self._layout.reference else 0
+        ann, snn = rows.split([first, rows.shape[at] - first], at)
+        spiking = call.function(snn, weight + change, *rest, **call.kwargs)
         if not first:
             return spiking
-        return torch.cat([call.function(rows[:first], weight, *rest, **call.kwargs), spiking])
+        return torch.cat([call.function(ann, weight, *rest, **call.kwargs), spiking], at)
 
 
 def _any(_: Tensor) -> bool:

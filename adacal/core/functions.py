@@ -56,8 +56,13 @@ SHAPE_ONLY = _names(
     expand expand_as
     repeat tile repeat_interleave chunk split split_with_sizes tensor_split unbind stack cat concat
     concatenate hstack vstack dstack narrow select index_select gather take_along_dim __getitem__
-    roll flip fliplr flipud rot90 channel_shuffle native_channel_shuffle pixel_shuffle
+    adjoint roll flip fliplr flipud rot90 channel_shuffle native_channel_shuffle pixel_shuffle
     pixel_unshuffle unfold fold broadcast_to _dropout_identity identity"""
+)
+EXPANDING = _names("expand expand_as broadcast_to repeat tile")
+REDUCING = _names(
+    """mean sum amax amin max min prod nansum nanmean median norm var std logsumexp select unbind
+    squeeze squeeze_"""
 )
 LINEAR = (
     SHAPE_ONLY
@@ -78,6 +83,7 @@ BILINEAR = _names(
     grid_sample"""
 )
 DIVISION = _names("div div_ divide true_divide __truediv__ __itruediv__ __rtruediv__ __div__")
+SUMS = _names("add iadd radd sub isub rsub subtract")  # without underscores
 SCALINGS = DIVISION | _names("mul mul_ multiply __mul__ __rmul__ __imul__")
 MATRIX_PRODUCT = _names(
     "matmul __matmul__ __rmatmul__ bmm mm addmm baddbmm einsum tensordot mv bilinear"
@@ -102,7 +108,7 @@ PLAIN = _names(
     __repr__ __format__ __hash__ __dir__ is_cuda sym_size result_type register_hook retain_grad
     has_names refine_names dtype layout"""
 )
-_VIEW_PROPERTIES = frozenset({"T", "mT", "H", "mH", "data", "real"})
+VIEW_PROPERTIES = frozenset({"T", "mT", "H", "mH", "data", "real"})
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -127,7 +133,7 @@ def role_of(function: Callable[..., Any]) -> Role:
     """
     name = function_name(function)
     if getattr(function, "__name__", "") == "__get__":
-        return Role.LINEAR if name in _VIEW_PROPERTIES else Role.PLAIN
+        return Role.LINEAR if name in VIEW_PROPERTIES else Role.PLAIN
     if name in SYNAPTIC:
         return Role.SYNAPTIC
     if name in LINEAR:

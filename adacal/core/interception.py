@@ -120,7 +120,7 @@ class SpikingMode(TorchFunctionMode):
             return self._linear(call)
         if role is Role.SYNAPTIC and _constant_weight(call):
             return self._synaptic(call)
-        if role is Role.MAX_POOL and pooling.pools(call):
+        if role is Role.MAX_POOL and pooling.pools(call, known_of(call.args[0]).row_dim):
             return self._pool(call)
         if role is Role.MAX_POOL and not call.args[1:] and not call.kwargs:
             role = Role.DATA_DEPENDENT
@@ -150,6 +150,8 @@ class SpikingMode(TorchFunctionMode):
         self.sites.append(site)
         output, tag = self.on_activation(site, rows, replace(trace, producer=None) if at else trace)
         output = (output.squeeze(1) if single else output).movedim(0, at)
+        if self.meter and tag is not None:
+            tag = self.meter.placed(tag, site, -1 if single else at)
         if call.inplace:
             output = call.input.copy_(output)
         known = Trace(static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag)
@@ -165,12 +167,13 @@ class SpikingMode(TorchFunctionMode):
                 f"'{call.name}' at '{label}' runs in training mode; call .eval() on it "
                 "(a batch norm without running statistics must be replaced)"
             )
+        source = call.traced[0]
+        row_dim = known_of(source).row_dim
+        dimensions.refuse_windows_over_rows(label, call, row_dim)
         known = after_linear(call)
         tag = self.meter.follow(label, call, None) if self.meter else None
         costly = call.name == "batch_norm" or call.name in functions.AVERAGE_POOL
         result = self._execution.once(call)[0] if known.static and costly else call.run()
-        source = call.traced[0]
-        row_dim = known_of(source).row_dim
         dimensions.refuse_mixed_rows(label, call.name, source, result, row_dim)
         if self.meter and call.name in functions.MATRIX_PRODUCT:
             self.meter.product(label, call, result)
@@ -178,6 +181,9 @@ class SpikingMode(TorchFunctionMode):
 
     def _synaptic(self, call: Call) -> Tensor:
         module = self._names.module
+        dimensions.refuse_windows_over_rows(
+            self._names.label(call.name), call, known_of(call.traced[0]).row_dim
+        )
         self.synaptic_calls[module] += 1
         change = self.weight_changes.get(module) if self.layout.steps else None
         static = all_static(call.traced)
@@ -203,8 +209,12 @@ class SpikingMode(TorchFunctionMode):
         return result
 
     def _pool(self, call: Call) -> Any:
-        known = replace(known_of(call.traced[0]), producer=None, tag=None)
         label = self._names.label(call.name)
+        source = call.traced[0]
+        before = known_of(source)
+        dimensions.refuse_windows_over_rows(label, call, before.row_dim)
+        after = dimensions.moved_rows(call, source, before.row_dim)
+        known = replace(before, row_dim=after, producer=None, tag=None)
         if all_static(call.traced):
             result, _ = self._execution.once(call)
         elif self.layout.steps == 0 or self.max_pool == "step_max":
@@ -212,18 +222,22 @@ class SpikingMode(TorchFunctionMode):
         elif self.max_pool == "average":
             return self._average_instead(call, known, label)
         else:
-            result = self._execution.running(call, mean=False)
+            at = before.row_dim
+            result = self._execution.running(call, mean=False, dim=at, out_dim=after)
         tag = self.meter.follow(label, call, result) if self.meter else None
         return mark_result(result, known, tag=tag)
 
     def _average_instead(self, call: Call, known: Trace, label: str) -> Any:
-        reference, _ = self.layout.split(call.traced[0], label)
-        average = pooling.average_version(call, call.args[0])
+        source, at, after = call.args[0], known_of(call.args[0]).row_dim, known.row_dim
+        reference, _ = self.layout.split(source, label, at)
+        average = pooling.average_version(call, source)
         tag = self.meter.follow(label, call, None) if self.meter else None
         if reference is not None:
-            pooled = call.run_on(reference)
+            pooled = call.run_on(reference.movedim(0, at))
             pooled = pooled[0] if isinstance(pooled, tuple) else pooled
-            average = torch.cat([pooled, average[reference.shape[0] :]])
+            ann = pooled.shape[after]
+            spiking = average.narrow(after, ann, average.shape[after] - ann)
+            average = torch.cat([pooled, spiking], after)
         set_trace(average, replace(known, tag=tag))
         if not pooling.gives_indices(call):
             return average
@@ -248,6 +262,7 @@ class SpikingMode(TorchFunctionMode):
                 "keep samples in dimension 0"
             )
         dim = dims.pop()
+        out_dim = dimensions.moved_rows(call, source, dim)
         static = all_static(call.traced)
         channel_dim = known_of(source).channel_dim
         attention = name == "multi_head_attention_forward"
@@ -260,10 +275,10 @@ class SpikingMode(TorchFunctionMode):
             if result[1] is not None:
                 result = result[0], result[1].movedim(1, 0)
         else:
-            result = self._execution.running(call, mean=True, dim=dim, label=label)
+            result = self._execution.running(call, mean=True, dim=dim, out_dim=out_dim, label=label)
         if self.meter:
             self.meter.analogue(label, call, result)
-        known = Trace(static=static, channel_dim=channel_dim, row_dim=dim)
+        known = Trace(static=static, channel_dim=channel_dim, row_dim=out_dim)
         mark_result(result, known, call.args)
         if attention and isinstance(result[1], Tensor):
             set_trace(result[1], replace(known, row_dim=0))

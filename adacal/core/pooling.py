@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from adacal.core import functions
 from adacal.core.calls import Call
+from adacal.core.dimensions import pooled_axes
 
 
-def pools(call: Call) -> bool:
+def pools(call: Call, row_dim: int) -> bool:
     """Whether a call of the max pool family is one: a maximum over dimensions without the rows."""
     if call.name not in {"max", "amax"}:
         return True
@@ -22,7 +23,7 @@ def pools(call: Call) -> bool:
     if second is None or isinstance(second, Tensor):
         return False
     dims = second if isinstance(second, tuple | list) else (second,)
-    return 0 not in dims and -call.args[0].dim() not in dims
+    return row_dim not in [dim % call.args[0].dim() for dim in dims]
 
 
 def gives_indices(call: Call) -> bool:
@@ -72,7 +73,7 @@ def window_sum(call: Call, sample: Tensor) -> Callable[[Tensor], Tensor] | None:
         dim, keepdim = call.argument(1, "dim"), call.argument(2, "keepdim", False)
         return None if dim is None else lambda rows: rows.sum(dim, keepdim=keepdim)
     if "adaptive" in base:
-        given, axes = call.argument(1, "output_size"), _axes(base)
+        given, axes = call.argument(1, "output_size"), pooled_axes(base)
         size = (given,) * axes if isinstance(given, int) else tuple(given)
         return lambda rows: _adaptive_sum(rows, size)
     ones = torch.ones_like(sample)
@@ -89,15 +90,11 @@ def window_sum(call: Call, sample: Tensor) -> Callable[[Tensor], Tensor] | None:
     return lambda rows: mean(rows) * divisor
 
 
-def _axes(name: str) -> int:
-    return 3 if "3d" in name else 2 if "2d" in name else 1
-
-
 def _window_elements(ones: Tensor, call: Call) -> Tensor:
     """Counts the input elements in each pooling window (padding left out)."""
     names = ("kernel_size", "stride", "padding")
     options = {**dict(zip(names, call.args[1:4], strict=False)), **call.kwargs}
-    kernel, axes = options["kernel_size"], _axes(call.name)
+    kernel, axes = options["kernel_size"], pooled_axes(call.name)
     kernel = (kernel,) * axes if isinstance(kernel, int) else tuple(kernel)
     kernel = kernel * axes if len(kernel) < axes else kernel
     full = float(math.prod(kernel))

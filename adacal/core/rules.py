@@ -23,6 +23,7 @@ def apply_rule(
     where: str,
     mean: bool,
     dim: int = 0,
+    out_dim: int | None = None,
     state: RuleState | None = None,
 ) -> Any:
     """Applies a non-linear function to streams through their running sums or means.
@@ -40,6 +41,7 @@ def apply_rule(
         where: name for error messages.
         mean: running mean if True, running sum (max) if False.
         dim: dimension of the rows (1 for multi_head_attention_forward).
+        out_dim: dimension of the rows of the result, if it is another.
         state: sums of a stepwise run, changed in place; None starts afresh.
     Returns:
         What the function returns, rows laid out as its inputs.
@@ -48,6 +50,7 @@ def apply_rule(
     """
     if layout.steps == 0:
         return function(*args, **kwargs)
+    out_dim = dim if out_dim is None else out_dim
     before = state.step if state is not None else 0
     cumulated: list[Tensor] = []
     count = _counts(before + 1, layout.steps)
@@ -68,21 +71,21 @@ def apply_rule(
     emitted: list[Tensor] = []
 
     def differentiate(tensor: Tensor) -> Tensor:
-        reference, total = layout.split(tensor, where, dim)
+        reference, total = layout.split(tensor, where, out_dim)
         if mean:
             total = total * _along_steps(count, total)
         first = state.outputs[len(emitted)] if state is not None and state.outputs else None
         emitted.append(total[-1])
         start = torch.zeros_like(total[:1]) if first is None else first.unsqueeze(0)
-        return layout.join(reference, total.diff(dim=0, prepend=start), dim)
+        return layout.join(reference, total.diff(dim=0, prepend=start), out_dim)
 
     def differs(tensor: Tensor) -> bool:
-        return tensor.is_floating_point() and tensor.dim() > dim
+        return tensor.is_floating_point() and tensor.dim() > out_dim
 
     out = map_tensors(result, differs, differentiate)
     if not emitted:
         raise UnsupportedModelError(
-            f"{where}: the result does not keep samples in dimension {dim}, so it cannot run "
+            f"{where}: the result does not keep samples in dimension {out_dim}, so it cannot run "
             "time-batched; keep samples in dimension 0"
         )
     if state is not None:

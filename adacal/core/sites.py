@@ -46,6 +46,12 @@ class Meter(Protocol):
     `where` is the label of a call: its module path, with the function where a module is more.
     """
 
+    def placed(self, tag: Any, site: Site, row_dim: int) -> Any:
+        """Lays the tag that a site's neurons gave out as the site's output.
+
+        `row_dim` is where the output has its rows; -1 where it has one value a sample and no more.
+        """
+
     def follow(self, where: str, call: Call, result: Any) -> Any:
         """Returns the tag of the result of a linear operation or a max pool.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adacal.core import functions
 from adacal.core.calls import Call
+from adacal.core.traces import known_of
 
 
 class FanOuts:
@@ -19,7 +20,7 @@ class FanOuts:
         self._known: dict[Any, Tensor] = {}
 
     def of(self, call: Call) -> Tensor:
-        """Returns the fan-out, shape [1, ...] of one sample of the input, borders included.
+        """Returns the fan-out, shape of one row of the input, borders included.
 
         Args:
             call: a convolution, a linear layer, or a matrix product with a constant second factor.
@@ -29,15 +30,16 @@ class FanOuts:
         tensor([[2., 2., 2.]])
         """
         source, weight = call.args[0], call.argument(1, "weight")
-        sample = source.shape[1:]
+        at = known_of(source).row_dim
+        sample = (*source.shape[:at], 1, *source.shape[at + 1 :])
         rest = [value for value in call.args[2:] if not isinstance(value, Tensor)]
         named = sorted((k, v) for k, v in call.kwargs.items() if not isinstance(v, Tensor))
-        key = (call.name, tuple(weight.shape), tuple(sample), repr(rest), repr(named))
+        key = (call.name, tuple(weight.shape), sample, repr(rest), repr(named))
         if key not in self._known:
             if call.name == "linear":
-                self._known[key] = source.new_full((1, *sample), float(weight.shape[0]))
+                self._known[key] = source.new_full(sample, float(weight.shape[0]))
             else:
-                self._known[key] = _gradient_fan_out(call, source, weight)
+                self._known[key] = _gradient_fan_out(call, sample, weight)
         return self._known[key]
 
 
@@ -79,10 +81,10 @@ def product_macs(call: Call, result: Any) -> float:
     return 0.0
 
 
-def _gradient_fan_out(call: Call, source: Tensor, weight: Tensor) -> Tensor:
+def _gradient_fan_out(call: Call, sample: tuple[int, ...], weight: Tensor) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad():
-        probe = torch.zeros(1, *source.shape[1:], device=source.device, requires_grad=True)
-        ones = torch.ones(weight.shape, device=source.device)
+        probe = torch.zeros(sample, device=weight.device, requires_grad=True)
+        ones = torch.ones(weight.shape, device=weight.device)
         rest = list(call.args[2:])
         if rest and isinstance(rest[0], Tensor):
             rest[0] = None

@@ -1,12 +1,14 @@
 """Tag: the spikes that travel beside a tensor, and how functions that keep them spikes act on it.
 
-A tag holds the spikes of a tensor summed over samples, one row a step. Shape-only functions and
-pools act on it as on the tensor (an average pool is thereby folded into the fan-out of the layer
-after it), concatenations join tags and residual additions add them.
+A tag holds the spikes of a tensor summed over samples: it is laid out as the tensor, with one row a
+step in the dimension of the rows. Shape-only functions and pools act on it as on the tensor (an
+average pool is thereby folded into the fan-out of the layer after it), concatenations join tags and
+residual additions add them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adacal.core import functions, pooling
+from adacal.core import dimensions, functions, pooling
 from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.replay import replay
-from adacal.core.traces import trace_of
+from adacal.core.traces import known_of, trace_of
 
 _UNCHANGED = frozenset(
     [
@@ -51,7 +53,6 @@ _UNCHANGED = frozenset(
         "_dropout_identity",
     ]
 )
-_SUMS = frozenset(["add", "iadd", "radd", "sub", "isub", "rsub", "subtract"])
 _CONCATENATIONS = frozenset(["cat", "concat", "concatenate"])
 
 
@@ -64,7 +65,7 @@ class Tag:
             burst counts.
         events: as `spikes`, a burst counts once.
         analogue: 1 where an element is no spike (after a concat with analogue values), else 0.
-        scale: θ of each element, broadcastable without rows, while it is known.
+        scale: θ of each element, broadcastable to one row, while it is known.
     """
 
     spikes: Tensor
@@ -79,10 +80,28 @@ def tag_of(tensor: Any) -> Tag | None:
     return trace.tag if trace is not None and isinstance(trace.tag, Tag) else None
 
 
-def per_step(rows: Tensor, layout: Layout) -> Tensor:
+def per_step(rows: Tensor, layout: Layout, row_dim: int = 0) -> Tensor:
     """Sums rows [steps*B*m, ...] over samples: [steps*m, ...]."""
-    blocks = rows.unflatten(0, (layout.blocks, layout.batch, -1))
-    return blocks.sum(1).flatten(0, 1)
+    blocks = rows.unflatten(row_dim, (layout.blocks, layout.batch, -1))
+    return blocks.sum(row_dim + 1).flatten(row_dim, row_dim + 1)
+
+
+def placed(tag: Tag, shape: tuple[int, ...], row_dim: int) -> Tag:
+    """Lays the tag of a site out as the site's output.
+
+    Args:
+        tag: with rows in dimension 0, as the neurons of the site have them.
+        shape: of one sample at the site; a site of one value a sample has (1,).
+        row_dim: where the output has its rows; -1 where one value a sample is all it has.
+    """
+    if row_dim == 0:
+        return tag
+
+    def move(rows: Tensor) -> Tensor:
+        return rows.squeeze(1) if row_dim < 0 else rows.movedim(0, row_dim)
+
+    scale = None if tag.scale is None else tag.scale.expand(1, *shape)
+    return replace(_changed(tag, move), scale=None if scale is None else move(scale))
 
 
 def set_bits(codes: Tensor) -> Tensor:
@@ -101,23 +120,27 @@ def set_bits(codes: Tensor) -> Tensor:
 
 def is_sum(call: Call) -> bool:
     """Whether a call adds or subtracts; its tag is `added`."""
-    return call.name.strip("_") in _SUMS and isinstance(call.args[0], Tensor | int | float)
+    return call.name.strip("_") in functions.SUMS and isinstance(call.args[0], Tensor | int | float)
 
 
-def added(call: Call) -> tuple[Tag | None, list[Tag]]:
+def added(call: Call) -> tuple[Tag | None, list[tuple[Tensor, Tensor]]]:
     """Adds the tags of a residual addition.
 
-    Returns the tag of the sum, and the tags whose spikes are spent: where the sum is no longer
-    made of spikes alone, each of them costs one accumulate.
+    Returns the tag of the sum, and the tensors whose spikes are spent with their fan-out: where the
+    sum is no longer made of spikes alone, each spike costs one accumulate for every element of the
+    sum that it reaches.
     """
     tensors = [value for value in call.args[:2] if isinstance(value, Tensor)]
     traced = [value for value in tensors if trace_of(value) is not None]
     tags = [tag_of(value) for value in traced]
     if len(traced) < 2:
-        return tags[0] if tags and _same_shape(tensors) else None, []
+        kept = tags[0] if tags and _keeps_shape(tensors, traced[0]) else None
+        return None if kept is None else replace(kept, scale=None), []
     known = [tag for tag in tags if tag is not None]
     if len(known) < len(tags) or not _same_shape(traced):
-        return None, known
+        shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        spent = [tensor for tensor in traced if tag_of(tensor) is not None]
+        return None, [(tensor, _copies(tensor, shape)) for tensor in spent]
     masks = [tag.analogue for tag in known if tag.analogue is not None]
     total = Tag(
         spikes=sum(tag.spikes for tag in known[1:]) + known[0].spikes,
@@ -147,7 +170,8 @@ def passed_on(call: Call, result: Any, layout: Layout, *, keep_graph: bool = Fal
     if call.name in _UNCHANGED:
         return replace(tag, scale=None) if call.name == "batch_norm" else tag
     if call.name in functions.SCALINGS:
-        return replace(tag, scale=None) if _keeps_shape(call.args[1], source) else None
+        operands = [value for value in call.args[:2] if isinstance(value, Tensor)]
+        return replace(tag, scale=None) if _keeps_shape(operands, source) else None
     if call.name in functions.MAX_POOL and result is not None:
         return _max_pooled(tag, call, result, layout, keep_graph=keep_graph)
     pool = call.name in functions.AVERAGE_POOL | functions.MAX_POOL
@@ -168,13 +192,13 @@ def _concatenated(call: Call, layout: Layout) -> Tag | None:
     tensors: list[Tensor] = call.argument(0, "tensors")
     dim: int = call.argument(1, "dim", 0)
     tags = [tag_of(tensor) for tensor in tensors]
-    if not any(tag is not None for tag in tags) or dim % tensors[0].dim() == 0:
+    at = _row_dim(call.traced[0])
+    if not any(tag is not None for tag in tags) or dim % tensors[0].dim() == at:
         return None
     parts: list[Tag] = []
     for tensor, tag in zip(tensors, tags, strict=True):
         if tag is None:
-            per_sample = tensor.shape[0] // (layout.blocks * layout.batch)
-            zeros = tensor.new_zeros(layout.blocks * per_sample, *tensor.shape[1:])
+            zeros = per_step(torch.zeros_like(tensor), layout, at)
             parts.append(Tag(spikes=zeros, events=zeros, analogue=torch.ones_like(zeros)))
         else:
             parts.append(tag)
@@ -183,7 +207,7 @@ def _concatenated(call: Call, layout: Layout) -> Tag | None:
         masks = [torch.zeros_like(p.spikes) if p.analogue is None else p.analogue for p in parts]
         analogue = torch.cat(masks, dim)
     pairs = zip(parts, tensors, strict=True)
-    scales = [p.scale.expand(1, *t.shape[1:]) for p, t in pairs if p.scale is not None]
+    scales = [p.scale.expand(_one_row(t, at)) for p, t in pairs if p.scale is not None]
     return Tag(
         spikes=torch.cat([tag.spikes for tag in parts], dim),
         events=torch.cat([tag.events for tag in parts], dim),
@@ -197,14 +221,16 @@ def _max_pooled(
 ) -> Tag | None:
     if tag.scale is None or tag.analogue is not None:
         return None
+    source = call.args[0]
+    at = dimensions.moved_rows(call, source, _row_dim(source))
     values = result[0] if isinstance(result, tuple) else result
-    scale = tag.scale.expand(1, *call.args[0].shape[1:]).contiguous()
+    scale = tag.scale.expand(_one_row(source, _row_dim(source))).contiguous()
     scale = pooling.maximum(call, scale)
     counts = (values / scale).round().abs()
     if layout.steps == 0:
         counts = set_bits(counts)
-    spikes = per_step(counts, layout)
-    events = per_step((counts != 0).to(counts.dtype), layout)
+    spikes = per_step(counts, layout, at)
+    events = per_step((counts != 0).to(counts.dtype), layout, at)
     window = _sum_pooled(tag, call) if keep_graph else None
     if window is not None:
         # A pooled spike is shared among the spikes of its window: the gradient of the total
@@ -216,40 +242,41 @@ def _max_pooled(
 
 def _sum_pooled(tag: Tag, call: Call) -> Tag | None:
     """A spike counts once for each window it is in."""
+    source = call.args[0]
+    if call.name in functions.REDUCING and _row_dim(source) in dimensions.reduced(call, source):
+        return None
     add = pooling.window_sum(call, tag.spikes[:1])
     return None if add is None else _changed(tag, add)
 
 
 def _replayed(tag: Tag, call: Call) -> Any:
     source: Tensor = call.args[0]
-    again = replay(call, source.shape[0] // tag.spikes.shape[0])
+    at = _row_dim(source)
+    again = replay(call, at, source.shape[at] // tag.spikes.shape[at])
     if again is None:
         return None
-    scale = tag.scale
-    if scale is not None:
-        scale = scale.expand(1, *source.shape[1:])
     spikes, events = again(tag.spikes), again(tag.events)
     analogue = again(tag.analogue) if tag.analogue is not None else None
+    scale = _replayed_scale(tag, again, source, at)
+    after = dimensions.moved_rows(call, source, at)
+
+    def first(rows: Tensor | None) -> Tensor | None:
+        same = rows is not None and rows.shape[after] == tag.spikes.shape[at]
+        return rows.narrow(after, 0, 1) if rows is not None and same else None
+
     if isinstance(spikes, list | tuple):
         masks = analogue if analogue is not None else [None] * len(spikes)
-        scales = _replayed_scales(again, scale, tag.spikes, len(spikes))
-        return [
-            Tag(spikes=s, events=e, analogue=a, scale=c)
-            for s, e, a, c in zip(spikes, events, masks, scales, strict=True)
-        ]
-    [scale] = _replayed_scales(again, scale, tag.spikes, 1)
-    return Tag(spikes=spikes, events=events, analogue=analogue, scale=scale)
+        scales = scale if scale is not None else [None] * len(spikes)
+        parts = zip(spikes, events, masks, scales, strict=True)
+        return [Tag(spikes=s, events=e, analogue=a, scale=first(c)) for s, e, a, c in parts]
+    return Tag(spikes=spikes, events=events, analogue=analogue, scale=first(scale))
 
 
-def _replayed_scales(
-    again: Callable[[Tensor], Any], scale: Tensor | None, like: Tensor, count: int
-) -> list[Tensor | None]:
+def _replayed_scale(tag: Tag, again: Callable[[Tensor], Any], source: Tensor, at: int) -> Any:
     """The thresholds take part only while one row describes a sample."""
-    if scale is None or scale.shape[1:] != like.shape[1:]:
-        return [None] * count
-    found = again(scale.expand_as(like).contiguous())
-    found = list(found) if isinstance(found, list | tuple) else [found]
-    return [item[:1] if item.shape[0] == like.shape[0] else None for item in found]
+    if tag.scale is None:
+        return None
+    return again(tag.scale.expand(_one_row(source, at)).expand_as(tag.spikes).contiguous())
 
 
 def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
@@ -260,11 +287,25 @@ def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
     )
 
 
+def _row_dim(tensor: Tensor) -> int:
+    return known_of(tensor).row_dim
+
+
+def _one_row(tensor: Tensor, row_dim: int) -> tuple[int, ...]:
+    """The shape of a tensor if it had a single row."""
+    return (*tensor.shape[:row_dim], 1, *tensor.shape[row_dim + 1 :])
+
+
 def _same_shape(tensors: list[Tensor]) -> bool:
-    return all(tensor.shape == tensors[0].shape for tensor in tensors)
+    places = {(tensor.shape, _row_dim(tensor)) for tensor in tensors}
+    return len(places) == 1
 
 
-def _keeps_shape(factor: Any, source: Tensor) -> bool:
-    if not isinstance(factor, Tensor) or factor.dim() == 0:
-        return True
-    return torch.broadcast_shapes(factor.shape, source.shape) == source.shape
+def _keeps_shape(operands: list[Tensor], source: Tensor) -> bool:
+    return torch.broadcast_shapes(*(tensor.shape for tensor in operands)) == source.shape
+
+
+def _copies(source: Tensor, shape: torch.Size) -> Tensor:
+    """How often broadcasting to a shape repeats each element of a tensor; one row."""
+    copies = math.prod(shape) / source.numel()
+    return source.new_full(_one_row(source, _row_dim(source)), copies)

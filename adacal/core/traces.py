@@ -124,9 +124,8 @@ def after_linear(call: Call) -> Trace:
     """Returns what is known of the result of a linear operation; its tag is the meter's to give."""
     source = call.traced[0]
     first = known_of(source)
-    at = (call.function, call.name, call.args, call.kwargs, source)
-    channel_dim = dimensions.moved_channels(*at, first.channel_dim)
-    row_dim = dimensions.moved_rows(*at, first.row_dim)
+    channel_dim = dimensions.moved_channels(call, source, first.channel_dim)
+    row_dim = dimensions.moved_rows(call, source, first.row_dim)
     producer = first.producer
     if call.name == "batch_norm":
         producer = _scaled(producer, call)
