@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adacal.core import synapses, tags
+from adacal.core import functions, synapses, tags
 from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.sites import Site
@@ -135,7 +135,11 @@ class SynapseCounter:
         self._count(where, call, call.args[0], self._fan_outs.of(call))
 
     def product(self, where: str, call: Call, result: Any) -> None:
-        """Counts a matrix product with one changing factor."""
+        """Counts a product with at most one changing factor."""
+        if call.name in functions.SCALINGS:
+            if len(call.traced) > 1:  # scaling by constants is part of the weights behind
+                self.analogue(where, call, result)
+            return
         factors = [value for value in call.args if isinstance(value, Tensor)]
         if len(factors) == 2 and factors[0] is call.args[0] and trace_of(factors[1]) is None:
             self._count(where, call, call.args[0], self._fan_outs.of(call))

@@ -42,15 +42,16 @@ class ActivationCall:
     slope: Tensor | float | None = None
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
+    """Splits a text into names."""
     return frozenset(text.split())
 
 
-SYNAPTIC = _names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear")
-AVERAGE_POOL = _names(
+SYNAPTIC = names("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear")
+AVERAGE_POOL = names(
     "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
 )
-SHAPE_ONLY = _names(
+SHAPE_ONLY = names(
     """view reshape view_as reshape_as flatten unflatten permute transpose transpose_ swapaxes
     swapdims movedim moveaxis t contiguous clone detach squeeze unsqueeze squeeze_ unsqueeze_
     expand expand_as
@@ -59,15 +60,15 @@ SHAPE_ONLY = _names(
     adjoint roll flip fliplr flipud rot90 channel_shuffle native_channel_shuffle pixel_shuffle
     pixel_unshuffle unfold fold broadcast_to _dropout_identity identity"""
 )
-EXPANDING = _names("expand expand_as broadcast_to repeat tile")
-REDUCING = _names(
+EXPANDING = names("expand expand_as broadcast_to repeat tile")
+REDUCING = names(
     """mean sum amax amin max min prod nansum nanmean median norm var std logsumexp select unbind
     squeeze squeeze_"""
 )
 LINEAR = (
     SHAPE_ONLY
     | AVERAGE_POOL
-    | _names(
+    | names(
         """add add_ __add__ __radd__ __iadd__ sub sub_ subtract __sub__ __rsub__ __isub__ rsub neg
         neg_ negative __neg__ positive __pos__ mean sum pad interpolate upsample upsample_nearest
         upsample_bilinear batch_norm
@@ -76,32 +77,32 @@ LINEAR = (
         masked_fill masked_fill_ copy_ __setitem__ zero_ fill_ requires_grad_ im2col col2im"""
     )
 )
-BILINEAR = _names(
+BILINEAR = names(
     """mul mul_ multiply __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ bmm mm addmm
     baddbmm einsum tensordot outer dot mv bilinear div div_ divide true_divide __truediv__
     __itruediv__ __rtruediv__ __div__
     grid_sample"""
 )
-DIVISION = _names("div div_ divide true_divide __truediv__ __itruediv__ __rtruediv__ __div__")
-SUMS = _names("add iadd radd sub isub rsub subtract")  # without underscores
-SCALINGS = DIVISION | _names("mul mul_ multiply __mul__ __rmul__ __imul__")
-MATRIX_PRODUCT = _names(
+DIVISION = names("div div_ divide true_divide __truediv__ __itruediv__ __rtruediv__ __div__")
+SUMS = names("add iadd radd sub isub rsub subtract")  # without underscores
+SCALINGS = DIVISION | names("mul mul_ multiply __mul__ __rmul__ __imul__")
+MATRIX_PRODUCT = names(
     "matmul __matmul__ __rmatmul__ bmm mm addmm baddbmm einsum tensordot mv bilinear"
 )
-MAX_POOL = _names(
+MAX_POOL = names(
     """max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
     max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
     adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
     adaptive_max_pool3d_with_indices amax max"""
 )
-DATA_DEPENDENT = _names(
+DATA_DEPENDENT = names(
     """item tolist numpy __bool__ __int__ __float__ __index__ __array__ nonzero argwhere gt lt ge
     le eq ne __gt__ __lt__ __ge__ __le__ __eq__ __ne__ greater less greater_equal less_equal equal
     allclose isclose isnan isinf isfinite any all argmax argmin topk sort argsort kthvalue unique
     bincount histc multinomial bernoulli bernoulli_ bool int long byte sign heaviside
     masked_select"""
 )
-PLAIN = _names(
+PLAIN = names(
     """size dim ndimension numel nelement stride is_contiguous storage_offset element_size
     get_device is_floating_point is_complex is_same_size data_ptr zeros_like ones_like empty_like
     full_like rand_like randn_like new_zeros new_ones new_full new_empty new_tensor _assert __len__

@@ -175,7 +175,7 @@ class SpikingMode(TorchFunctionMode):
         costly = call.name == "batch_norm" or call.name in functions.AVERAGE_POOL
         result = self._execution.once(call)[0] if known.static and costly else call.run()
         dimensions.refuse_mixed_rows(label, call.name, source, result, row_dim)
-        if self.meter and call.name in functions.MATRIX_PRODUCT:
+        if self.meter and call.name in functions.BILINEAR:
             self.meter.product(label, call, result)
         return mark_result(result, known, call.args, tag)
 

@@ -62,7 +62,7 @@ class Meter(Protocol):
         """Counts one call of a convolution or a linear layer."""
 
     def product(self, where: str, call: Call, result: Any) -> None:
-        """Counts a matrix product outside of layers."""
+        """Counts a product outside of layers."""
 
     def analogue(self, where: str, call: Call, result: Any) -> None:
         """Counts an operation that stays analogue."""

@@ -23,37 +23,14 @@ from adacal.core.layout import Layout
 from adacal.core.replay import replay
 from adacal.core.traces import known_of, trace_of
 
-_UNCHANGED = frozenset(
-    [
-        "contiguous",
-        "clone",
-        "detach",
-        "dropout",
-        "dropout_",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "alpha_dropout",
-        "feature_dropout",
-        "feature_alpha_dropout",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "to",
-        "type",
-        "type_as",
-        "cuda",
-        "cpu",
-        "batch_norm",
-        "neg",
-        "__neg__",
-        "requires_grad_",
-        "identity",
-        "_dropout_identity",
-    ]
+_UNCHANGED = functions.names(
+    """contiguous clone detach data real identity _dropout_identity dropout dropout_ dropout1d
+    dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout float double half
+    bfloat16 to type type_as cuda cpu requires_grad_ batch_norm neg neg_ negative __neg__ positive
+    __pos__"""
 )
-_CONCATENATIONS = frozenset(["cat", "concat", "concatenate"])
+_JOINS = {"cat": None, "concat": None, "concatenate": None, "hstack": 1, "vstack": 0, "dstack": 2}
+"""The dimension that each joins along; None where the call says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,17 +138,16 @@ def passed_on(call: Call, result: Any, layout: Layout, *, keep_graph: bool = Fal
     Returns:
         A list of tags where the operation returns several tensors.
     """
-    if call.name in _CONCATENATIONS:
-        return _concatenated(call, layout)
+    if call.name == "stack" or call.name in _JOINS:
+        return _joined(call, layout)
+    if call.name in functions.SCALINGS:
+        return _scaled(call)
     source = call.args[0] if call.args else None
     tag = tag_of(source)
     if tag is None or source is None:
         return None
     if call.name in _UNCHANGED:
         return replace(tag, scale=None) if call.name == "batch_norm" else tag
-    if call.name in functions.SCALINGS:
-        operands = [value for value in call.args[:2] if isinstance(value, Tensor)]
-        return replace(tag, scale=None) if _keeps_shape(operands, source) else None
     if call.name in functions.MAX_POOL and result is not None:
         return _max_pooled(tag, call, result, layout, keep_graph=keep_graph)
     pool = call.name in functions.AVERAGE_POOL | functions.MAX_POOL
@@ -183,17 +159,17 @@ def passed_on(call: Call, result: Any, layout: Layout, *, keep_graph: bool = Fal
     nearest = {"nearest", "nearest-exact"}
     if call.name == "interpolate" and call.argument(3, "mode", "nearest") not in nearest:
         return None
-    if call.name in functions.SHAPE_ONLY or call.name == "interpolate":
+    if call.name in functions.SHAPE_ONLY | functions.VIEW_PROPERTIES | {"interpolate"}:
         return _replayed(tag, call)
     return None
 
 
-def _concatenated(call: Call, layout: Layout) -> Tag | None:
+def _joined(call: Call, layout: Layout) -> Tag | None:
+    """Joins the tags of a concatenation or stack; what has none is analogue there."""
     tensors: list[Tensor] = call.argument(0, "tensors")
-    dim: int = call.argument(1, "dim", 0)
     tags = [tag_of(tensor) for tensor in tensors]
     at = _row_dim(call.traced[0])
-    if not any(tag is not None for tag in tags) or dim % tensors[0].dim() == at:
+    if not any(tag is not None for tag in tags) or _joins_rows(call, tensors[0].dim(), at):
         return None
     parts: list[Tag] = []
     for tensor, tag in zip(tensors, tags, strict=True):
@@ -202,18 +178,39 @@ def _concatenated(call: Call, layout: Layout) -> Tag | None:
             parts.append(Tag(spikes=zeros, events=zeros, analogue=torch.ones_like(zeros)))
         else:
             parts.append(tag)
-    analogue = None
-    if any(tag.analogue is not None for tag in parts):
-        masks = [torch.zeros_like(p.spikes) if p.analogue is None else p.analogue for p in parts]
-        analogue = torch.cat(masks, dim)
+
+    def join(rows: list[Tensor]) -> Tensor:
+        joined: Tensor = call.function(rows, *call.args[1:], **call.kwargs)
+        return joined
+
+    masks = [torch.zeros_like(p.spikes) if p.analogue is None else p.analogue for p in parts]
     pairs = zip(parts, tensors, strict=True)
     scales = [p.scale.expand(_one_row(t, at)) for p, t in pairs if p.scale is not None]
     return Tag(
-        spikes=torch.cat([tag.spikes for tag in parts], dim),
-        events=torch.cat([tag.events for tag in parts], dim),
-        analogue=analogue,
-        scale=torch.cat(scales, dim) if len(scales) == len(parts) else None,
+        spikes=join([tag.spikes for tag in parts]),
+        events=join([tag.events for tag in parts]),
+        analogue=join(masks) if any(tag.analogue is not None for tag in parts) else None,
+        scale=join(scales) if len(scales) == len(parts) else None,
     )
+
+
+def _joins_rows(call: Call, dims: int, row_dim: int) -> bool:
+    """Whether a join puts rows behind rows, so that steps no longer follow each other."""
+    if call.name == "stack":
+        return False
+    fixed = _JOINS[call.name]
+    if fixed is not None and dims <= max(fixed, 1):  # these add dimensions to tensors of few
+        return True
+    dim: int = call.argument(1, "dim", 0) if fixed is None else fixed
+    return dim % dims == row_dim
+
+
+def _scaled(call: Call) -> Tag | None:
+    """Scaling by constants leaves spikes spikes: the factor belongs to the weights behind."""
+    tag = tag_of(call.traced[0])
+    operands = [value for value in call.args[:2] if isinstance(value, Tensor)]
+    kept = len(call.traced) == 1 and _keeps_shape(operands, call.traced[0])
+    return replace(tag, scale=None) if tag is not None and kept else None
 
 
 def _max_pooled(
@@ -225,7 +222,9 @@ def _max_pooled(
     at = dimensions.moved_rows(call, source, _row_dim(source))
     values = result[0] if isinstance(result, tuple) else result
     scale = tag.scale.expand(_one_row(source, _row_dim(source))).contiguous()
-    scale = pooling.maximum(call, scale)
+    scale, smallest = pooling.maximum(call, scale), -pooling.maximum(call, -scale)
+    if not torch.equal(scale, smallest):
+        return None  # spikes of different worth: the largest is no number of spikes
     counts = (values / scale).round().abs()
     if layout.steps == 0:
         counts = set_bits(counts)
@@ -257,7 +256,7 @@ def _replayed(tag: Tag, call: Call) -> Any:
         return None
     spikes, events = again(tag.spikes), again(tag.events)
     analogue = again(tag.analogue) if tag.analogue is not None else None
-    scale = _replayed_scale(tag, again, source, at)
+    scale = _replayed_scale(tag, call, again, at)
     after = dimensions.moved_rows(call, source, at)
 
     def first(rows: Tensor | None) -> Tensor | None:
@@ -272,11 +271,12 @@ def _replayed(tag: Tag, call: Call) -> Any:
     return Tag(spikes=spikes, events=events, analogue=analogue, scale=first(scale))
 
 
-def _replayed_scale(tag: Tag, again: Callable[[Tensor], Any], source: Tensor, at: int) -> Any:
+def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: int) -> Any:
     """The thresholds take part only while one row describes a sample."""
-    if tag.scale is None:
+    if tag.scale is None or call.name == "fold":  # which adds overlapping elements
         return None
-    return again(tag.scale.expand(_one_row(source, at)).expand_as(tag.spikes).contiguous())
+    scale = tag.scale.expand(_one_row(call.args[0], at))
+    return again(scale.expand_as(tag.spikes).contiguous())
 
 
 def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
