@@ -5,15 +5,18 @@ Beside each tensor of spikes travels a tag (`adacal.core.tags`), which a synapti
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from adacal.core import functions, synapses, tags
+from adacal.core import synapses, tags
 from adacal.core.calls import Call
 from adacal.core.layout import Layout
+from adacal.core.products import product_of
 from adacal.core.sites import Site
 from adacal.core.synapses import FanOuts
 from adacal.core.tags import Tag, per_step
@@ -124,10 +127,8 @@ class SynapseCounter:
         if not tags.is_sum(call):
             return tags.passed_on(call, result, self._active(), keep_graph=self.keep_graph)
         tag, spent = tags.added(call)
-        for source, fan_out in spent:
-            steps = self._steps(source)
-            if steps:
-                self._add_sops(where, source, fan_out, steps)
+        for source, shape in spent:
+            self._spend(where, source, shape)
         return tag
 
     def synapse(self, where: str, call: Call, result: Any) -> None:
@@ -136,15 +137,21 @@ class SynapseCounter:
 
     def product(self, where: str, call: Call, result: Any) -> None:
         """Counts a product with at most one changing factor."""
-        if call.name in functions.SCALINGS:
+        product = product_of(call)
+        if product is None:
             if len(call.traced) > 1:  # scaling by constants is part of the weights behind
                 self.analogue(where, call, result)
             return
-        factors = [value for value in call.args if isinstance(value, Tensor)]
-        if len(factors) == 2 and factors[0] is call.args[0] and trace_of(factors[1]) is None:
-            self._count(where, call, call.args[0], self._fan_outs.of(call))
-        else:
+        if product.addend is not None:
+            self._spend(where, product.addend, result.shape)
+        sources = [factor for factor in product.factors if trace_of(factor) is not None]
+        if not sources:  # constants multiplied make a constant
+            return
+        fan_out = product.fan_out(sources[0]) if len(sources) == 1 else None
+        if fan_out is None:
             self.analogue(where, call, result)
+        else:
+            self._count(where, call, sources[0], tags.one_row(sources[0], fan_out))
 
     def analogue(self, where: str, call: Call, result: Any) -> None:
         """Counts the MACs of products between two activations; other functions cost none."""
@@ -163,6 +170,13 @@ class SynapseCounter:
         if not all_static(sources):
             return self._active().blocks
         return 0 if self._first_step else 1
+
+    def _spend(self, where: str, source: Tensor, shape: torch.Size) -> None:
+        """Adds an accumulate for each element of a sum, of that shape, that a spike reaches."""
+        steps = self._steps(source)
+        if tags.tag_of(source) is not None and steps:
+            copies = math.prod(shape) / source.numel()
+            self._add_sops(where, source, tags.one_row(source, copies), steps)
 
     def _count(self, where: str, call: Call, source: Tensor, fan_out: Tensor) -> None:
         """Counts a layer; `fan_out` has a single row in the dimension of the source's rows."""

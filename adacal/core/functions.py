@@ -78,17 +78,15 @@ LINEAR = (
     )
 )
 BILINEAR = names(
-    """mul mul_ multiply __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ bmm mm addmm
-    baddbmm einsum tensordot outer dot mv bilinear div div_ divide true_divide __truediv__
-    __itruediv__ __rtruediv__ __div__
-    grid_sample"""
+    """mul mul_ multiply __mul__ __rmul__ __imul__ matmul __matmul__ __rmatmul__ linalg_matmul bmm
+    mm addmm baddbmm addbmm addmv einsum tensordot outer ger dot vdot linalg_vecdot inner mv
+    bilinear chain_matmul linalg_multi_dot div div_ divide true_divide __truediv__ __itruediv__
+    __rtruediv__ __div__ grid_sample"""
 )
 DIVISION = names("div div_ divide true_divide __truediv__ __itruediv__ __rtruediv__ __div__")
 SUMS = names("add iadd radd sub isub rsub subtract")  # without underscores
 SCALINGS = DIVISION | names("mul mul_ multiply __mul__ __rmul__ __imul__")
-MATRIX_PRODUCT = names(
-    "matmul __matmul__ __rmatmul__ bmm mm addmm baddbmm einsum tensordot mv bilinear"
-)
+RECURRENT = names("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell")
 MAX_POOL = names(
     """max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
     max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d

@@ -18,6 +18,7 @@ from adacal.core.execution import Execution
 from adacal.core.functions import ActivationCall, Role
 from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
+from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.traces import (
     Producer,
@@ -27,6 +28,7 @@ from adacal.core.traces import (
     known_of,
     mark_base,
     mark_result,
+    place_after,
     set_trace,
     trace_of,
     traced_tensors,
@@ -262,9 +264,8 @@ class SpikingMode(TorchFunctionMode):
                 "keep samples in dimension 0"
             )
         dim = dims.pop()
-        out_dim = dimensions.moved_rows(call, source, dim)
+        out_dim, channel_dim = place_after(call)
         static = all_static(call.traced)
-        channel_dim = known_of(source).channel_dim
         attention = name == "multi_head_attention_forward"
         if static or self.layout.steps == 0:
             result = call.run()
@@ -296,6 +297,10 @@ class SpikingMode(TorchFunctionMode):
 
 def _linear_here(call: Call) -> bool:
     """A product is linear if at most one factor changes from step to step."""
+    if call.kwargs.get("rounding_mode") is not None:
+        return False
+    if call.name == "grid_sample" and not known_of(call.args[1]).static:
+        return False
     if call.name in functions.DIVISION:
         numerator, denominator = call.args[:2]
         if call.name == "__rtruediv__":
@@ -303,8 +308,12 @@ def _linear_here(call: Call) -> bool:
         return isinstance(numerator, Tensor) and not (
             isinstance(denominator, Tensor) and trace_of(denominator) is not None
         )
-    changing = sum(not known_of(tensor).static for tensor in call.traced)
-    return len(call.traced) == 1 or changing == 1
+    product = product_of(call)
+    factors = call.traced
+    if product is not None:
+        factors = tuple(tensor for tensor in product.factors if trace_of(tensor) is not None)
+    changing = sum(not known_of(tensor).static for tensor in factors)
+    return len(factors) < 2 or changing == 1
 
 
 def _constant_weight(call: Call) -> bool:

@@ -1,4 +1,4 @@
-"""How many synapses an operation has: the fan-out of each input element, the MACs of products."""
+"""How many synapses an operation has: the fan-out of each input element of layers, all MACs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adacal.core import functions
 from adacal.core.calls import Call
+from adacal.core.products import product_of
 from adacal.core.traces import known_of
 
 
@@ -23,7 +24,7 @@ class FanOuts:
         """Returns the fan-out, shape of one row of the input, borders included.
 
         Args:
-            call: a convolution, a linear layer, or a matrix product with a constant second factor.
+            call: a convolution or a linear layer.
 
         >>> layer = Call(torch.nn.functional.linear, "linear", (torch.ones(5, 3), torch.ones(2, 3)))
         >>> FanOuts().of(layer)
@@ -62,23 +63,46 @@ def counted_by_reference(call: Call) -> bool:
 
 def product_macs(call: Call, result: Any) -> float:
     """Multiply-accumulates of a product between two activations; other functions have none."""
-    if call.name in {"matmul", "__matmul__", "bmm", "mm"}:
-        return float(result.numel() * call.args[0].shape[-1])
+    product = product_of(call)
+    if product is not None:
+        return product.macs()
     if call.name == "scaled_dot_product_attention":
         query, key, value = call.args[:3]
         pairs = math.prod(query.shape[:-1]) * key.shape[-2]
         return float(pairs * (query.shape[-1] + value.shape[-1]))
     if call.name == "multi_head_attention_forward":
-        query, key = call.args[0], call.args[1]
-        length, batch, width = query.shape
-        projections = 4 * length * batch * width * width
-        return float(projections + 2 * batch * length * key.shape[0] * width)
+        return _attention_macs(call)
+    if call.name in functions.RECURRENT:
+        return _recurrent_macs(call)
     if call.name in functions.SCALINGS and isinstance(result, Tensor):
         return float(result.numel())
+    if call.name == "linear":
+        return float(call.args[0].numel() * call.args[1].shape[0])
     if call.name in functions.SYNAPTIC:
-        weight = call.argument(1, "weight")
-        return float(result.numel() * weight[0].numel())
+        source, weight = call.args[:2]
+        fan_out = _gradient_fan_out(call, (1, *source.shape[1:]), weight)
+        return float(fan_out.sum()) * source.shape[0]
     return 0.0
+
+
+def _attention_macs(call: Call) -> float:
+    """Projections into and out of the heads, scores and weighted sums; [L, N, E] or [L, E]."""
+    query, key, value = call.args[:3]
+    width = query.shape[-1]
+    # the module may append a bias and a zero as keys of their own
+    keys = key.shape[0] + int(call.argument(7, "bias_k") is not None)
+    keys += int(bool(call.argument(9, "add_zero_attn", False)))
+    projections = width * (2 * query.numel() + key.numel() + value.numel())
+    return float(projections + 2 * query.numel() * keys)
+
+
+def _recurrent_macs(call: Call) -> float:
+    """Every weight matrix once for each vector of the input."""
+    source, _, *rest = call.args
+    flat = [item for value in rest for item in (value if isinstance(value, list) else [value])]
+    weights = [value for value in flat if isinstance(value, Tensor) and value.dim() == 2]
+    vectors = source.numel() // source.shape[-1]
+    return float(vectors * sum(weight.numel() for weight in weights))
 
 
 def _gradient_fan_out(call: Call, sample: tuple[int, ...], weight: Tensor) -> Tensor:

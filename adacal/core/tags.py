@@ -8,7 +8,6 @@ residual additions add them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,17 +94,22 @@ def set_bits(codes: Tensor) -> Tensor:
     return ones.to(codes.dtype)
 
 
+def one_row(source: Tensor, value: float) -> Tensor:
+    """A companion of a tensor that holds one value, in a single row."""
+    return source.new_full(_one_row(source, _row_dim(source)), value)
+
+
 def is_sum(call: Call) -> bool:
     """Whether a call adds or subtracts; its tag is `added`."""
     return call.name.strip("_") in functions.SUMS and isinstance(call.args[0], Tensor | int | float)
 
 
-def added(call: Call) -> tuple[Tag | None, list[tuple[Tensor, Tensor]]]:
+def added(call: Call) -> tuple[Tag | None, list[tuple[Tensor, torch.Size]]]:
     """Adds the tags of a residual addition.
 
-    Returns the tag of the sum, and the tensors whose spikes are spent with their fan-out: where the
-    sum is no longer made of spikes alone, each spike costs one accumulate for every element of the
-    sum that it reaches.
+    Returns the tag of the sum, and the tensors whose spikes are spent, each with the shape of the
+    sum: where the sum is no longer made of spikes alone, a spike costs one accumulate for every
+    element of it that it reaches.
     """
     tensors = [value for value in call.args[:2] if isinstance(value, Tensor)]
     traced = [value for value in tensors if trace_of(value) is not None]
@@ -116,8 +120,7 @@ def added(call: Call) -> tuple[Tag | None, list[tuple[Tensor, Tensor]]]:
     known = [tag for tag in tags if tag is not None]
     if len(known) < len(tags) or not _same_shape(traced):
         shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
-        spent = [tensor for tensor in traced if tag_of(tensor) is not None]
-        return None, [(tensor, _copies(tensor, shape)) for tensor in spent]
+        return None, [(tensor, shape) for tensor in traced if tag_of(tensor) is not None]
     masks = [tag.analogue for tag in known if tag.analogue is not None]
     total = Tag(
         spikes=sum(tag.spikes for tag in known[1:]) + known[0].spikes,
@@ -142,6 +145,8 @@ def passed_on(call: Call, result: Any, layout: Layout, *, keep_graph: bool = Fal
         return _joined(call, layout)
     if call.name in functions.SCALINGS:
         return _scaled(call)
+    if call.name == "einsum":
+        return _summed_by_einsum(call)
     source = call.args[0] if call.args else None
     tag = tag_of(source)
     if tag is None or source is None:
@@ -211,6 +216,15 @@ def _scaled(call: Call) -> Tag | None:
     operands = [value for value in call.args[:2] if isinstance(value, Tensor)]
     kept = len(call.traced) == 1 and _keeps_shape(operands, call.traced[0])
     return replace(tag, scale=None) if tag is not None and kept else None
+
+
+def _summed_by_einsum(call: Call) -> Tag | None:
+    """An einsum of a single operand only moves and sums; of more, it is a product."""
+    equation, *operands = call.args
+    tag = tag_of(operands[0])
+    if tag is None or len(operands) > 1:
+        return None
+    return _changed(tag, lambda rows: call.function(equation, rows))
 
 
 def _max_pooled(
@@ -303,9 +317,3 @@ def _same_shape(tensors: list[Tensor]) -> bool:
 
 def _keeps_shape(operands: list[Tensor], source: Tensor) -> bool:
     return torch.broadcast_shapes(*(tensor.shape for tensor in operands)) == source.shape
-
-
-def _copies(source: Tensor, shape: torch.Size) -> Tensor:
-    """How often broadcasting to a shape repeats each element of a tensor; one row."""
-    copies = math.prod(shape) / source.numel()
-    return source.new_full(_one_row(source, _row_dim(source)), copies)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adacal.core import dimensions, functions
+from adacal.core import dimensions
 from adacal.core.calls import Call
+from adacal.core.products import product_of
 
 _ATTRIBUTE = "_adacal_trace"
 
@@ -120,18 +121,26 @@ def mark_base(view: Tensor) -> None:
         set_trace(base, replace(before, static=static, producer=None, tag=None))
 
 
+def place_after(call: Call) -> tuple[int, int]:
+    """Returns where the result of a call has its rows and its channels."""
+    source = call.traced[0]
+    known = known_of(source)
+    product = product_of(call)
+    if product is not None:
+        return product.place(source, known.row_dim, known.channel_dim)
+    rows = dimensions.moved_rows(call, source, known.row_dim)
+    return rows, dimensions.moved_channels(call, source, known.channel_dim)
+
+
 def after_linear(call: Call) -> Trace:
     """Returns what is known of the result of a linear operation; its tag is the meter's to give."""
     source = call.traced[0]
     first = known_of(source)
-    channel_dim = dimensions.moved_channels(call, source, first.channel_dim)
-    row_dim = dimensions.moved_rows(call, source, first.row_dim)
+    row_dim, channel_dim = place_after(call)
     producer = first.producer
     if call.name == "batch_norm":
         producer = _scaled(producer, call)
         channel_dim = 1
-    elif call.name in functions.MATRIX_PRODUCT and call.args[0] is source and source.dim() > 2:
-        channel_dim, producer = -1, None
     elif call.name.strip("_") in {"add", "iadd", "radd"}:
         producers = (known_of(tensor).producer for tensor in call.traced)
         producer = next((found for found in producers if found), None)
