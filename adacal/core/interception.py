@@ -122,7 +122,7 @@ class SpikingMode(TorchFunctionMode):
             return self._linear(call)
         if role is Role.SYNAPTIC and _constant_weight(call):
             return self._synaptic(call)
-        if role is Role.MAX_POOL and pooling.pools(call, known_of(call.args[0]).row_dim):
+        if role is Role.MAX_POOL and self._pools(call):
             return self._pool(call)
         if role is Role.MAX_POOL and not call.args[1:] and not call.kwargs:
             role = Role.DATA_DEPENDENT
@@ -209,6 +209,10 @@ class SpikingMode(TorchFunctionMode):
         )
         set_trace(result, trace)
         return result
+
+    def _pools(self, call: Call) -> bool:
+        label = self._names.label(call.name)
+        return pooling.pools(call, label, known_of(call.args[0]).row_dim)
 
     def _pool(self, call: Call) -> Any:
         label = self._names.label(call.name)

@@ -4,26 +4,109 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adacal.core import functions
+from adacal.core import dimensions, functions
 from adacal.core.calls import Call
 from adacal.core.dimensions import pooled_axes
+from adacal.core.errors import UnsupportedModelError
 
 
-def pools(call: Call, row_dim: int) -> bool:
-    """Whether a call of the max pool family is one: a maximum over dimensions without the rows."""
+@dataclass(frozen=True)
+class _Windows:
+    """Where a pool has its windows: by axis, from the first to the last."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    ceil_mode: bool
+
+    def sums(self, rows: Tensor, *, padded: bool = True) -> Tensor:
+        """Sums each window, element by element as it was: whole numbers stay whole.
+
+        Args:
+            rows: the last dimensions are the axes of the windows.
+            padded: take padding in, as zeros; else `rows` already hold it.
+        """
+        axes = len(self.kernel)
+        for axis in range(axes):
+            dim = rows.dim() - axes + axis
+            size = rows.shape[dim] - (0 if padded else 2 * self.padding[axis])
+            before = self.padding[axis] if padded else 0
+            span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+            count = self._count(size, axis, span)
+            reach = (count - 1) * self.stride[axis] + span
+            after = max(0, reach - before - rows.shape[dim])
+            rows = F.pad(rows, (0, 0) * (axes - 1 - axis) + (before, after))
+            windows = rows.unfold(dim, span, self.stride[axis]).narrow(dim, 0, count)
+            rows = windows[..., :: self.dilation[axis]].sum(-1)
+        return rows
+
+    def means(self, rows: Tensor) -> Tensor:
+        """Averages each window, padding counted in, as average pools do it."""
+        shape = list(rows.shape)
+        for axis, padding in enumerate(self.padding):
+            shape[rows.dim() - len(self.padding) + axis] += 2 * padding
+        return self.sums(rows) / self.sums(rows.new_ones(shape), padded=False)
+
+    def _count(self, size: int, axis: int, span: int) -> int:
+        padding, stride = self.padding[axis], self.stride[axis]
+        room = size + 2 * padding - span
+        if not self.ceil_mode:
+            return room // stride + 1
+        count = -(-room // stride) + 1
+        # the last window has to begin inside the input or its left padding
+        return count - int((count - 1) * stride >= size + padding)
+
+
+def _windows(call: Call) -> _Windows:
+    """Reads the windows of a pool that is not adaptive, given by position or by keyword."""
+    of_max = call.name in functions.MAX_POOL
+    axes = pooled_axes(call.name)
+
+    def by_axis(value: Any) -> tuple[int, ...]:
+        given = (value,) if isinstance(value, int) else tuple(value)
+        return given * axes if len(given) == 1 else given
+
+    kernel = by_axis(call.argument(1, "kernel_size"))
+    return _Windows(
+        kernel=kernel,
+        stride=by_axis(call.argument(2, "stride") or kernel),
+        padding=by_axis(call.argument(3, "padding", 0)),
+        dilation=by_axis(call.argument(4, "dilation", 1) if of_max else 1),
+        ceil_mode=bool(call.argument(5 if of_max else 4, "ceil_mode", False)),
+    )
+
+
+def pools(call: Call, where: str, row_dim: int) -> bool:
+    """Whether a call of the max pool family is one, not a maximum of two tensors or of everything.
+
+    Raises:
+        UnsupportedModelError: it takes the maximum over samples.
+    """
     if call.name not in {"max", "amax"}:
         return True
-    second = call.argument(1, "dim", call.kwargs.get("other"))
-    if second is None or isinstance(second, Tensor):
+    if isinstance(call.argument(1, "other"), Tensor):
         return False
-    dims = second if isinstance(second, tuple | list) else (second,)
-    return row_dim not in [dim % call.args[0].dim() for dim in dims]
+    dim = call.argument(1, "dim")
+    if dim is None and call.name == "max":
+        return False
+    if dim is None or (isinstance(dim, tuple | list) and not dim):
+        raise UnsupportedModelError(
+            f"'{call.name}' at '{where}' reduces all dimensions, samples included; give it the "
+            f"dimensions to reduce, without {row_dim}, which holds the samples"
+        )
+    if row_dim in dimensions.reduced(call, call.args[0]):
+        raise UnsupportedModelError(
+            f"'{call.name}' at '{where}' reduces dimension {row_dim}, which holds the samples; "
+            "leave it out"
+        )
+    return True
 
 
 def gives_indices(call: Call) -> bool:
@@ -45,86 +128,36 @@ def average_version(call: Call, rows: Tensor) -> Tensor:
     base = call.name.removesuffix("_with_indices")
     if base in {"max", "amax"}:
         return rows.mean(call.argument(1, "dim"), keepdim=call.argument(2, "keepdim", False))
-    pool = getattr(F, base.replace("max", "avg"))
     if base.startswith("adaptive"):
+        pool = getattr(F, base.replace("max", "avg"))
         return pool(rows, call.argument(1, "output_size"))
-    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-    options = {**dict(zip(names, call.args[1:], strict=False)), **call.kwargs}
-    options = {key: options[key] for key in ("kernel_size", "stride", "padding") if key in options}
-    return pool(rows, **options, ceil_mode=bool(call.kwargs.get("ceil_mode", False)))
+    windows = _windows(call)
+    if set(windows.dilation) != {1}:  # which average pools do not have
+        return windows.means(rows)
+    pool = getattr(F, base.replace("max", "avg"))
+    return pool(rows, windows.kernel, windows.stride, windows.padding, windows.ceil_mode)
 
 
-def window_sum(call: Call, sample: Tensor) -> Callable[[Tensor], Tensor] | None:
+def window_sum(call: Call) -> Callable[[Tensor], Tensor]:
     """Returns the function that gives each window of a pool the sum of its elements.
 
     Args:
-        call: an average or max pool, or a mean, sum or maximum over dimensions.
-        sample: one row of what will be summed, shape [1, ...]; its values do not matter.
-    Returns:
-        None where the function reduces all dimensions, rows included.
+        call: an average or max pool, or a mean, sum or maximum over given dimensions.
 
+    >>> import torch
     >>> pool = Call(F.avg_pool1d, "avg_pool1d", (None, 2))
-    >>> rows = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
-    >>> window_sum(pool, rows)(rows)
+    >>> window_sum(pool)(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]))
     tensor([[[3., 7.]]])
     """
     base = call.name.strip("_")
     if base in {"mean", "sum", "max", "amax"}:
         dim, keepdim = call.argument(1, "dim"), call.argument(2, "keepdim", False)
-        return None if dim is None else lambda rows: rows.sum(dim, keepdim=keepdim)
+        return lambda rows: rows.sum(dim, keepdim=keepdim)
     if "adaptive" in base:
         given, axes = call.argument(1, "output_size"), pooled_axes(base)
         size = (given,) * axes if isinstance(given, int) else tuple(given)
         return lambda rows: _adaptive_sum(rows, size)
-    ones = torch.ones_like(sample)
-
-    def mean(rows: Tensor) -> Tensor:
-        if call.name in functions.MAX_POOL:
-            return average_version(call, rows)
-        pooled: Tensor = getattr(F, base)(rows, *call.args[1:], **call.kwargs)
-        return pooled
-
-    # mean(x) = sum(x)/d; with ones, mean = n/d and the number n of valid elements follows from the
-    # same pool over window indicators, so d = n / mean(ones).
-    divisor = _window_elements(ones, call) / mean(ones).clamp_min(1e-12)
-    return lambda rows: mean(rows) * divisor
-
-
-def _window_elements(ones: Tensor, call: Call) -> Tensor:
-    """Counts the input elements in each pooling window (padding left out)."""
-    names = ("kernel_size", "stride", "padding")
-    options = {**dict(zip(names, call.args[1:4], strict=False)), **call.kwargs}
-    kernel, axes = options["kernel_size"], pooled_axes(call.name)
-    kernel = (kernel,) * axes if isinstance(kernel, int) else tuple(kernel)
-    kernel = kernel * axes if len(kernel) < axes else kernel
-    full = float(math.prod(kernel))
-    pool = getattr(F, f"avg_pool{axes}d")
-    position = 4 if call.name not in functions.MAX_POOL else 5
-    ceil_mode = call.argument(position, "ceil_mode", False)
-    padding = options.get("padding", 0)
-    padding = (padding,) * axes if isinstance(padding, int) else tuple(padding)
-    padded = F.pad(ones, [p for side in reversed(padding) for p in (side, side)])
-    stride = options.get("stride") or kernel
-    if ceil_mode:
-        # enough zeros at the end for the last, partial windows
-        padded = F.pad(padded, [p for k in reversed(kernel) for p in (0, k - 1)])
-    counted = pool(padded, kernel, stride) * full
-    shape = _pooled_shape(ones, pool, options, bool(ceil_mode))
-    index = (slice(None), slice(None), *(slice(0, size) for size in shape))
-    return counted[index]
-
-
-def _pooled_shape(
-    ones: Tensor, pool: Callable[..., Tensor], options: dict[str, Any], ceil_mode: bool
-) -> tuple[int, ...]:
-    out = pool(
-        ones,
-        options["kernel_size"],
-        options.get("stride"),
-        options.get("padding", 0),
-        ceil_mode=ceil_mode,
-    )
-    return tuple(out.shape[2:])
+    return _windows(call).sums
 
 
 def _adaptive_sum(rows: Tensor, size: tuple[int | None, ...]) -> Tensor:

@@ -258,8 +258,7 @@ def _sum_pooled(tag: Tag, call: Call) -> Tag | None:
     source = call.args[0]
     if call.name in functions.REDUCING and _row_dim(source) in dimensions.reduced(call, source):
         return None
-    add = pooling.window_sum(call, tag.spikes[:1])
-    return None if add is None else _changed(tag, add)
+    return _changed(tag, pooling.window_sum(call))
 
 
 def _replayed(tag: Tag, call: Call) -> Any:
