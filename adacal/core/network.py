@@ -89,8 +89,7 @@ class SpikingNetwork(Converted):
         if self.exit_rule is not None:
             return self.run_until_confident(inputs, self.exit_rule, meter)
         output = self._mean(self._outputs(inputs, meter))
-        if meter is not None:
-            self._rates = {name: meter.rate(name) for name in self.neurons}
+        self._keep_rates(meter)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
         return Prediction(output=output, timesteps=torch.full((batch,), self.T))
 
@@ -106,7 +105,9 @@ class SpikingNetwork(Converted):
         Returns:
             `.output` [B, K] at each sample's exit and `.timesteps` [B].
         """
-        return timesteps.run_until_confident(self, inputs, rule, meter)
+        prediction = timesteps.run_until_confident(self, inputs, rule, meter)
+        self._keep_rates(meter)
+        return prediction
 
     @torch.no_grad()
     def step(
@@ -280,6 +281,10 @@ class SpikingNetwork(Converted):
                 "convert it with an example of the inputs it will see"
             )
         return outputs
+
+    def _keep_rates(self, meter: EnergyMeter | None) -> None:
+        if meter is not None:
+            self._rates = {name: meter.rate(name) for name in self.neurons}
 
     def _mean(self, outputs: Any) -> Any:
         return map_tensors(outputs, _is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))

@@ -13,7 +13,7 @@ from adacal.core.energy import EnergyMeter
 from adacal.core.errors import CalibrationError, ConfigError, UnsupportedModelError
 from adacal.core.exit_rules import ExitRule, apply_rule
 from adacal.core.network import SpikingNetwork
-from core.energy_toys import images, small, spiking, trained_small
+from core.energy_toys import images, small, spiking, trained_small, two_layers
 
 
 def trained(T: int = 6) -> tuple[SpikingNetwork, torch.Tensor, torch.Tensor]:
@@ -45,6 +45,23 @@ def test_streams_drop_the_right_frames() -> None:
     output, steps = apply_rule(network.steps(frames), rule)
     assert torch.equal(found.timesteps, steps) and len(set(steps.tolist())) > 1
     assert torch.allclose(found.output, output, atol=1e-5)
+
+
+def test_the_report_gives_the_rates_of_a_run_with_early_exit() -> None:
+    """θ = 1, φ = 3, currents 2, 0.5 and -2.5: the spikes are (2, 1, 0), then (2, 0, 0)."""
+    network = convert(two_layers(), torch.ones(1, 2), T=2, max_spikes=3)
+    network.neurons["1"].threshold = torch.tensor(1.0)
+    inputs = torch.tensor([[2.0, 0.5]])
+    for bar, rate in ((2.0, 5 / 6), (-1.0, 3 / 3)):
+        rule = ExitRule("entropy", (bar, bar))
+        network.exit_rule = rule
+        network.predict(inputs, EnergyMeter())
+        assert [site.rate for site in network.report()] == [rate]
+        network.exit_rule = None
+        network.predict(inputs, EnergyMeter())
+        assert [site.rate for site in network.report()] == [5 / 6]
+        network.run_until_confident(inputs, rule, EnergyMeter())
+        assert [site.rate for site in network.report()] == [rate]
 
 
 @pytest.mark.parametrize("rule", ["paper", "accuracy"])
