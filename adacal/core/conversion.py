@@ -36,7 +36,8 @@ def convert(
 
     Args:
         ann: any torch module whose activations are of the ReLU family; runs in eval mode.
-        example_input: shape [B, ...], used to find the sites and a first guess of thresholds.
+        example_input: shape [B, ...], or [T, B, ...] with `stream`; used to find the sites and a
+            first guess of thresholds.
         T: number of timesteps, at least 1.
         max_spikes: φ, most spikes a neuron may fire in one step.
         strict: refuse operations that spikes cannot compute instead of keeping them analogue.
@@ -46,7 +47,7 @@ def convert(
         half_threshold: start at θ/2, or `spread` it over the steps (SNN Calibration's code).
         forward: how to call the module for its raw outputs.
     Raises:
-        ConfigError: T or max_spikes out of range.
+        ConfigError: T or max_spikes out of range, an unknown max_pool or half_threshold.
         UnsupportedModelError: nothing to convert, NaN weights, training mode left on, or an
             operation that cannot be converted as asked.
 

@@ -49,7 +49,6 @@ class SynapseCounter:
     Attributes:
         layers: counts by site (spikes) and by synaptic operation (SOPs, MACs).
         sops_by_step: SOPs of each step, summed over samples, by step index.
-        macs_by_step: MACs counted in the pass that began with a step, by its index.
         samples: samples seen.
         total: SOPs as a tensor that keeps its graph, where tags require gradients.
         keep_graph: whether tags do.
@@ -58,7 +57,6 @@ class SynapseCounter:
 
     layers: dict[str, LayerCount] = field(default_factory=lambda: defaultdict(LayerCount))
     sops_by_step: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    macs_by_step: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     samples: int = 0
     total: Tensor | None = None
     keep_graph: bool = False
@@ -161,7 +159,7 @@ class SynapseCounter:
         blocks = self._active().blocks
         if self._first_step == 0:
             self.layers[where].ann_macs += macs / blocks
-        self._add_macs(where, macs / blocks * self._steps(*call.traced))
+        self.layers[where].macs += macs / blocks * self._steps(*call.traced)
 
     # sums -------------------------------------------------------------------------------------
 
@@ -191,14 +189,14 @@ class SynapseCounter:
             return
         tag: Tag | None = trace.tag
         if tag is None:
-            self._add_macs(where, connections * steps)
+            count.macs += connections * steps
             return
         events = self._add_sops(where, source, fan_out, steps)
         if synapses.counted_by_reference(call):
             count.reference_sops += events * synapses.groups(call)
         if tag.analogue is not None:
             analogue = _weighted(tag.analogue, fan_out, trace.row_dim).sum()
-            self._add_macs(where, float(analogue) * layout.batch)
+            count.macs += float(analogue) * layout.batch
 
     def _add_sops(self, where: str, source: Tensor, fan_out: Tensor, steps: int) -> float:
         """Adds the accumulates of the first `steps` steps; returns those of events."""
@@ -215,10 +213,6 @@ class SynapseCounter:
         events = float(_weighted(tag.events, fan_out, at).reshape(blocks, -1)[:steps].sum())
         count.event_sops += events
         return events
-
-    def _add_macs(self, where: str, macs: float) -> None:
-        self.layers[where].macs += macs
-        self.macs_by_step[self._first_step] += macs
 
     def _active(self) -> Layout:
         assert self._layout is not None, "begin() comes before counting"
