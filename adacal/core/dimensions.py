@@ -31,6 +31,8 @@ _PERMUTING = frozenset(
         "unsqueeze_",
     ]
 )
+JOINS = {"cat": None, "concat": None, "concatenate": None, "hstack": 1, "vstack": 0, "dstack": 2}
+"""The dimension that each joins along; None where the call says."""
 _RESHAPING = frozenset(["view", "reshape", "flatten", "unflatten", "view_as", "reshape_as"])
 
 
@@ -120,6 +122,35 @@ def refuse_mixed_rows(where: str, name: str, source: Tensor, result: Any, row_di
         raise UnsupportedModelError(
             f"'{name}' at '{where}' folds samples, which the network moved to dimension {row_dim}, "
             "into other dimensions; keep samples in dimension 0"
+        )
+
+
+def joins_rows(call: Call, row_dim: int) -> bool:
+    """Whether a call puts rows behind rows, so that steps no longer follow each other."""
+    if call.name in {"repeat", "tile"}:
+        times, dims = asked_shape(call), call.args[0].dim()
+        at = len(times) - dims + row_dim
+        return at >= 0 and times[at] > 1
+    if call.name not in JOINS or len(call.args[0]) < 2:
+        return False
+    dims, fixed = call.args[0][0].dim(), JOINS[call.name]
+    if fixed is not None and dims <= max(fixed, 1):  # these add dimensions to tensors of few
+        return True
+    dim: int = call.argument(1, "dim", 0) if fixed is None else fixed
+    return dim % dims == row_dim
+
+
+def refuse_joined_rows(where: str, call: Call, row_dim: int) -> None:
+    """Refuses to put samples behind samples: the rows of a step would no longer lie together.
+
+    Raises:
+        UnsupportedModelError: the call does so.
+    """
+    if joins_rows(call, row_dim):
+        raise UnsupportedModelError(
+            f"'{call.name}' at '{where}' puts samples behind samples in dimension {row_dim}, so "
+            "steps could not be told from samples; run them through the network one after another, "
+            "or join them before it"
         )
 
 

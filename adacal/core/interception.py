@@ -172,6 +172,8 @@ class SpikingMode(TorchFunctionMode):
         source = call.traced[0]
         row_dim = known_of(source).row_dim
         dimensions.refuse_windows_over_rows(label, call, row_dim)
+        if self.layout.blocks > 1:
+            dimensions.refuse_joined_rows(label, call, row_dim)
         known = after_linear(call)
         tag = self.meter.follow(label, call, None) if self.meter else None
         costly = call.name == "batch_norm" or call.name in functions.AVERAGE_POOL

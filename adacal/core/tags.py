@@ -28,8 +28,6 @@ _UNCHANGED = functions.names(
     bfloat16 to type type_as cuda cpu requires_grad_ batch_norm neg neg_ negative __neg__ positive
     __pos__"""
 )
-_JOINS = {"cat": None, "concat": None, "concatenate": None, "hstack": 1, "vstack": 0, "dstack": 2}
-"""The dimension that each joins along; None where the call says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +139,7 @@ def passed_on(call: Call, result: Any, layout: Layout, *, keep_graph: bool = Fal
     Returns:
         A list of tags where the operation returns several tensors.
     """
-    if call.name == "stack" or call.name in _JOINS:
+    if call.name == "stack" or call.name in dimensions.JOINS:
         return _joined(call, layout)
     if call.name in functions.SCALINGS:
         return _scaled(call)
@@ -174,7 +172,7 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
     tensors: list[Tensor] = call.argument(0, "tensors")
     tags = [tag_of(tensor) for tensor in tensors]
     at = _row_dim(call.traced[0])
-    if not any(tag is not None for tag in tags) or _joins_rows(call, tensors[0].dim(), at):
+    if not any(tag is not None for tag in tags) or dimensions.joins_rows(call, at):
         return None
     parts: list[Tag] = []
     for tensor, tag in zip(tensors, tags, strict=True):
@@ -197,17 +195,6 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
         analogue=join(masks) if any(tag.analogue is not None for tag in parts) else None,
         scale=join(scales) if len(scales) == len(parts) else None,
     )
-
-
-def _joins_rows(call: Call, dims: int, row_dim: int) -> bool:
-    """Whether a join puts rows behind rows, so that steps no longer follow each other."""
-    if call.name == "stack":
-        return False
-    fixed = _JOINS[call.name]
-    if fixed is not None and dims <= max(fixed, 1):  # these add dimensions to tensors of few
-        return True
-    dim: int = call.argument(1, "dim", 0) if fixed is None else fixed
-    return dim % dims == row_dim
 
 
 def _scaled(call: Call) -> Tag | None:

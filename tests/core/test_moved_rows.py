@@ -190,6 +190,22 @@ def test_windows_over_moved_samples_are_refused(mix: Callable[[Tensor], Tensor])
         convert(net, torch.rand(1, 5, 4), T=2)
 
 
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda x: torch.cat([x, 2 * x]),
+        lambda x: torch.cat(tensors=[x, 2 * x], dim=-3),
+        lambda x: torch.vstack([x, 2 * x]),
+        lambda x: torch.cat([x.transpose(0, 1)] * 2, 1).transpose(0, 1),
+        lambda x: x.repeat(2, 1, 1),
+    ],
+)
+def test_samples_put_behind_samples_are_refused(join: Callable[[Tensor], Tensor]) -> None:
+    net = Tokens(lambda m, x: m.last(m.act(join(m.first(x)))))
+    with pytest.raises(UnsupportedModelError, match="puts samples behind samples in dimension"):
+        convert(net, torch.rand(2, 5, 4), T=2)
+
+
 # calls that treat rows apart ----------------------------------------------------------------------
 
 CAREFUL: dict[str, Way] = {
