@@ -77,14 +77,16 @@ def improve(
     return current + torch.stack(added)
 
 
-def set_potential(T: int, neuron: BurstNeuron, activation: Tensor, current: Tensor) -> None:
-    """Moves the initial potential of every neuron by `T * mean over samples(f(x) - s)`."""
+def set_potential(
+    T: int, neuron: BurstNeuron, activation: Tensor, current: Tensor, share: float
+) -> None:
+    """Moves the initial potential of every neuron by `share * T * mean over samples(f(x) - s)`."""
     parameters = neuron.parameters(current[0], T)
     counts, theta = neuron.scan(current, T)
     missing = (activation - (counts * theta).mean(0)).mean(0)
     start = parameters.initial_potential
     start = start[0] if start.dim() else start
-    neuron.initial_potential = start + T * missing
+    neuron.initial_potential = start + share * T * missing
 
 
 def free_modules(network: SpikingNetwork, inputs: Tensor) -> set[str]:

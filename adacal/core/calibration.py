@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from adacal.core import advanced
 from adacal.core.divergence import symmetric_kl
-from adacal.core.errors import CalibrationError, ConfigError
+from adacal.core.errors import CalibrationError, ConfigError, unknown_name
+from adacal.core.matching import matched_threshold, restore_mean
 from adacal.core.neuron import BurstNeuron, by_channel
 from adacal.core.sites import Site
-from adacal.core.thresholds import max_threshold, mmse_threshold, percentile_threshold
+from adacal.core.thresholds import (
+    max_threshold,
+    mmse_threshold,
+    percentile_threshold,
+)
 from adacal.core.traces import Trace
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
 
 Mode = Literal["none", "light", "advanced"]
-Threshold = Literal["mmse", "max", "percentile", "keep"]
+Threshold = Literal["auto", "mmse", "matched", "max", "percentile", "keep"]
 MMSE_LIMIT = 1024
 """Positions a channel that the MMSE search looks at; 95 candidates on more would cost a forward."""
+MATCH_LIMIT = 2048
+"""Positions a channel that the choice of matched thresholds looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,41 +40,58 @@ class CalibrationOptions:
     Attributes:
         mode: `none` sets thresholds only; `light` also corrects each channel's mean by a shift;
             `advanced` also the initial potentials and the weights of the producing layers.
-        threshold: estimator: `mmse`, `max`, `percentile`, or `keep` what is set.
+        threshold: estimator: `mmse`; `matched` on the current that arrives, from `mmse`; `max`;
+            `percentile`; `keep` what is set; or `auto`: `matched` for binary neurons (φ = 1),
+            `mmse` for bursts, which catch up with lumps, and where no mean is corrected.
         level: quantile for `percentile`, in (0, 1].
         per_channel: one threshold a channel, else one a layer.
         repeats: rounds of light correction on a bounded sample of positions (METHOD section 3).
         damping: share of the remaining error corrected in each round after the first.
         sample_limit: positions a channel that statistics use.
         potential, weights: parts of `advanced`.
+        potential_share: share of the remaining error that the initial potential makes up for; 1
+            is SNN Calibration's, and too much where errors have no fixed place in the image.
         weight_options: iterations, learning rate, batch size of the weight part.
     """
 
     mode: Mode = "light"
-    threshold: Threshold = "mmse"
+    threshold: Threshold = "auto"
     level: float = 0.999
     per_channel: bool = True
     repeats: int = 6
     damping: float = 0.7
     sample_limit: int = 4096
     potential: bool = True
+    potential_share: float = 0.3
     weights: bool = True
     weight_options: advanced.WeightOptions = advanced.WeightOptions()
 
     def __post_init__(self) -> None:
         if self.mode not in {"none", "light", "advanced"}:
             raise ConfigError(f"calibration must be none, light or advanced; got {self.mode!r}")
-        if self.threshold not in {"mmse", "max", "percentile", "keep"}:
+        if self.threshold not in get_args(Threshold):
+            raise ConfigError(unknown_name("threshold", self.threshold, get_args(Threshold)))
+        if self.threshold == "matched" and self.mode == "none":
             raise ConfigError(
-                f"threshold must be mmse, max, percentile or keep; got {self.threshold!r}"
+                "matched thresholds come with a shift of their own; got threshold='matched' with "
+                "calibration 'none'; calibrate with mode='light', or take threshold='mmse'"
             )
         if not 0 < self.level <= 1:
             raise ConfigError(f"level must lie in (0, 1]; got {self.level}; try 0.999")
+        if not 0 <= self.potential_share <= 1:
+            raise ConfigError(
+                f"potential_share must lie in [0, 1]; got {self.potential_share}; try 0.3"
+            )
         if self.repeats < 1 or not 0 < self.damping <= 1:
             raise ConfigError(
                 f"repeats must be at least 1 and damping in (0, 1]; got {self.repeats} and "
                 f"{self.damping}"
             )
+
+    def matches(self, neuron: BurstNeuron) -> bool:
+        """Says whether a neuron's threshold is matched on the current that arrives."""
+        automatic = self.threshold == "auto" and self.mode != "none" and neuron.max_spikes == 1
+        return self.threshold == "matched" or automatic
 
 
 @torch.no_grad()
@@ -115,6 +139,8 @@ def calibrate(
         neuron.initial_potential = None
         if trace.static:
             current = current[:1].expand_as(current)
+        if setting.matches(neuron):
+            _match(network.T, neuron, activation, current, positions, setting)
         if setting.mode != "none":
             _correct(network.T, neuron, activation, current, positions, setting)
         if setting.mode == "advanced":
@@ -130,7 +156,8 @@ def calibrate(
             )
             _correct(network.T, neuron, activation, current, positions, setting)
             if setting.potential:
-                advanced.set_potential(network.T, neuron, activation, current)
+                share = setting.potential_share
+                advanced.set_potential(network.T, neuron, activation, current, share)
         counts, theta = neuron.scan(current, network.T)
         output = counts.mul_(theta)
         return torch.cat([activation.unsqueeze(0), output]).flatten(0, 1), None
@@ -158,13 +185,16 @@ def joined_inputs(batches: Sequence[Any], *, stream: bool = False) -> Tensor:
 class _Positions:
     """A random choice of positions, the same for every tensor of a site."""
 
-    index: Tensor | None
+    index: Tensor
     channel_dim: int
 
     def take(self, rows: Tensor) -> Tensor:
         """[B, C, *] to [C, n]."""
-        columns = by_channel(rows, self.channel_dim)
-        return columns if self.index is None else columns.index_select(1, self.index)
+        return by_channel(rows, self.channel_dim).index_select(1, self.index)
+
+    def first(self, limit: int) -> _Positions:
+        """The first so many of these positions; they are in random order."""
+        return _Positions(self.index[:limit], self.channel_dim)
 
     def take_steps(self, steps: Tensor) -> Tensor:
         """[T, B, C, *] to [T, n, C]: small batches that a neuron with channels last can scan."""
@@ -175,9 +205,10 @@ def _positions(
     activation: Tensor, channel_dim: int, limit: int, generator: torch.Generator
 ) -> _Positions:
     total = activation.numel() // activation.shape[channel_dim]
-    if total <= limit:
-        return _Positions(None, channel_dim)
-    index = torch.randint(total, (limit,), generator=generator).sort().values
+    if total <= 4 * limit:
+        index = torch.randperm(total, generator=generator)[:limit]
+    else:  # so few of so many that hardly any is drawn twice
+        index = torch.randint(total, (limit,), generator=generator)
     return _Positions(index.to(activation.device), channel_dim)
 
 
@@ -199,9 +230,8 @@ def _set_threshold(
         return
     neuron.ratio = 1.0
     phi, per_channel = neuron.max_spikes, setting.per_channel
-    if setting.threshold == "mmse":
-        stride = max(1, values.shape[1] // MMSE_LIMIT)
-        few = values[:, ::stride]
+    if setting.threshold in {"auto", "mmse", "matched"}:
+        few = values[:, :MMSE_LIMIT]
         neuron.threshold = mmse_threshold(few, network.T, phi, per_channel=per_channel)
     elif setting.threshold == "max":
         whole = by_channel(activation, neuron.channel_dim).abs().amax(1, keepdim=True)
@@ -209,6 +239,26 @@ def _set_threshold(
     else:
         percent = 100 * setting.level
         neuron.threshold = percentile_threshold(values, percent, phi, per_channel=per_channel)
+
+
+def _match(
+    T: int,
+    neuron: BurstNeuron,
+    activation: Tensor,
+    current: Tensor,
+    positions: _Positions,
+    setting: CalibrationOptions,
+) -> None:
+    """Moves the threshold to the one that follows the ANN best on the current that arrives."""
+    few = positions.first(MATCH_LIMIT)
+    neuron.threshold = matched_threshold(
+        replace(neuron, channel_dim=1),
+        few.take(activation),
+        few.take_steps(current),
+        T,
+        per_channel=setting.per_channel,
+        damping=setting.damping,
+    )
 
 
 def _correct(
@@ -219,13 +269,9 @@ def _correct(
     positions: _Positions,
     setting: CalibrationOptions,
 ) -> None:
-    """Light calibration: `shift += mean(activation - mean over T of the output)`, by channel."""
+    """Light calibration on the positions drawn; see `adacal.core.matching.restore_mean`."""
     wanted = positions.take(activation).mean(1)
+    small = replace(neuron, channel_dim=1)
     steps = positions.take_steps(current)
-    small = BurstNeuron(**{**vars(neuron), "channel_dim": 1})
-    for round_number in range(setting.repeats):
-        counts, theta = small.scan(steps, T)
-        got = (counts * theta).mean((0, 1))
-        factor = 1.0 if round_number == 0 else setting.damping
-        small.shift = small.shift + factor * (wanted - got)
+    restore_mean(small, wanted, steps, T, setting.repeats, setting.damping)
     neuron.shift = small.shift

@@ -153,8 +153,19 @@ def quantise(
     >>> quantise(torch.tensor([0.3, 0.9, 5.0]), torch.tensor(1.0), max_spikes=2, T=4)
     tensor([0.2500, 1.0000, 2.0000])
     """
-    levels = torch.floor(activation * T / threshold + offset).clamp_(0, max_spikes * T)
-    return levels * (threshold / T)
+    return count_spikes(activation, threshold, max_spikes, T, offset).mul_(threshold / T)
+
+
+def count_spikes(
+    activation: Tensor, threshold: Tensor, max_spikes: int, T: int, offset: float = 0.5
+) -> Tensor:
+    """Spikes that a burst neuron fires over T steps of constant current; see `quantise`.
+
+    >>> count_spikes(torch.tensor([0.3, 0.9, 5.0]), torch.tensor(1.0), max_spikes=2, T=4)
+    tensor([1., 4., 8.])
+    """
+    levels = torch.div(activation * T, threshold)
+    return levels.add_(offset).floor_().clamp_(0, max_spikes * T)
 
 
 def _start(current: Tensor, neuron: BurstParameters, membrane: Tensor | None) -> Tensor:

@@ -106,7 +106,7 @@ def threshold_candidates(
 ) -> dict[str, list[Candidate]]:
     """Estimates MMSE thresholds for each φ tried at each site, from the ANN's activations."""
     reference = inputs.mean(0) if network.stream else inputs
-    _, _, after = reference_activations(network, reference)
+    _, after = reference_activations(network, reference)
     random = generator if generator is not None else torch.Generator().manual_seed(0)
     found = {}
     for name, activation in after.items():

@@ -2,8 +2,9 @@
 
 The exact table runs the network once for each entry. The probe table needs a few backward passes
 in all (DESIGN section 3): to second order half the symmetric KL divergence is `1/2 dz^T F dz` with
-`F = diag(p) - p p^T = sum_k v_k v_k^T`, `v_k = sqrt(p_k) (e_k - p)`, and one backward pass gives
-`J_l^T v_k` at all layers l at once.
+`F = diag(p) - p p^T`. With the eigenvectors of F, `F = sum_i v_i v_i^T`, and one backward pass
+gives `J_l^T v_i` at all layers l at once. Each sample has eigenvectors of its own, and the network
+is sure of most samples, so a few of them hold nearly all of F.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from adacal.core.energy import ACCUMULATE_PJ, EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
-from adacal.core.kernels import quantise
-from adacal.core.neuron import BurstNeuron, by_channel, per_channel
+from adacal.core.kernels import count_spikes, quantise
+from adacal.core.neuron import BurstNeuron, per_channel
 from adacal.core.sites import Site
 from adacal.core.traces import Trace
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 Method = Literal["probe", "exact"]
 Cost = Literal["pj", "spikes"]
-MAX_EXACT_PROBES = 16
+MOST_PROBES = 16
+TRACE_SHARE = 0.99
+"""Backward passes stop when the eigenvectors so far hold this share of the trace of F."""
+_LIKELY = 32  # classes a sample's F is restricted to; the others have next to no probability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ def measure_tables(
     cost: Cost,
     divergence: Callable[[Any, Any], Tensor],
     remove_mean: bool = True,
-    probes: int = MAX_EXACT_PROBES,
+    probes: int = MOST_PROBES,
     generator: torch.Generator | None = None,
 ) -> Tables:
     """Measures both tables on calibration samples.
@@ -69,8 +73,8 @@ def measure_tables(
         cost: `pj` (accumulates with fan-out) or `spikes`, per sample over T steps.
         divergence: how far two raw outputs are apart (exact table).
         remove_mean: leave out each channel's mean error, which light calibration corrects.
-        probes: backward passes when there are more classes than this.
-        generator: draws random probes.
+        probes: most backward passes; fewer where `TRACE_SHARE` is reached before.
+        generator: draws random probes, for outputs with a class a place.
     Raises:
         ConfigError: an unknown sensitivity or cost.
     """
@@ -111,41 +115,34 @@ def fan_out(network: SpikingNetwork, inputs: Tensor) -> dict[str, Tensor]:
     return maps
 
 
-def reference_activations(
-    network: SpikingNetwork, inputs: Tensor
-) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
-    """Runs the ANN and returns its output, pre-activations and activations by site."""
-    before: dict[str, Tensor] = {}
+def reference_activations(network: SpikingNetwork, inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
+    """Runs the ANN and returns its output and its activations by site."""
     after: dict[str, Tensor] = {}
 
     def record(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
         output = network.neurons[site.name].activation(rows)
-        before[site.name], after[site.name] = rows.detach().clone(), output.detach()
+        after[site.name] = output.detach()
         return output, None
 
     with torch.no_grad():
-        return network.reference_pass(inputs, record), before, after
+        return network.reference_pass(inputs, record), after
 
 
 def layer_error(
-    neuron: BurstNeuron, candidate: Candidate, before: Tensor, after: Tensor, T: int, mean: bool
+    neuron: BurstNeuron, candidate: Candidate, after: Tensor, T: int, mean: bool
 ) -> Tensor:
     """What a site's own conversion changes: neuron's mean output minus activation, [B, C, *]."""
-    error = _spiked(neuron, candidate, before, after, T) - after
-    if mean:
-        channel = by_channel(error, neuron.channel_dim).mean(1)
-        error = error - per_channel(channel, error.dim(), neuron.channel_dim)
-    return error
-
-
-def _spiked(
-    neuron: BurstNeuron, candidate: Candidate, before: Tensor, after: Tensor, T: int
-) -> Tensor:
-    theta = per_channel(candidate.threshold, before.dim(), neuron.channel_dim)
+    theta = per_channel(candidate.threshold, after.dim(), neuron.channel_dim)
     if neuron.kind == "signed":
         magnitude = quantise(after.abs(), theta, candidate.max_spikes, T)
-        return magnitude * after.sign()
-    return quantise(after, theta, candidate.max_spikes, T)
+        error = magnitude.mul_(after.sign()).sub_(after)
+    else:
+        error = quantise(after, theta, candidate.max_spikes, T).sub_(after)
+    if mean:
+        channel = neuron.channel_dim % error.dim()
+        others = [dim for dim in range(error.dim()) if dim != channel]
+        error -= error.mean(others, keepdim=True)
+    return error
 
 
 def _exact(
@@ -155,7 +152,7 @@ def _exact(
     divergence: Callable[[Any, Any], Tensor],
     remove_mean: bool,
 ) -> Tensor:
-    plain, _, _ = reference_activations(network, inputs)
+    plain, _ = reference_activations(network, inputs)
     rows = []
     for chosen, options in candidates.items():
         row = []
@@ -167,7 +164,7 @@ def _exact(
                 neuron = network.neurons[site.name]
                 output = neuron.activation(rows)
                 if site.name == here:
-                    output = output + layer_error(neuron, o, rows, output, network.T, remove_mean)
+                    output = output + layer_error(neuron, o, output, network.T, remove_mean)
                 return output, None
 
             with torch.no_grad():
@@ -196,7 +193,7 @@ def _probe(
         if site.name in candidates:
             with torch.no_grad():
                 stack = [
-                    layer_error(neuron, option, rows, output, network.T, remove_mean).flatten(1)
+                    layer_error(neuron, option, output, network.T, remove_mean).flatten(1)
                     for option in candidates[site.name]
                 ]
             errors[site.name] = torch.stack(stack, 1)
@@ -211,45 +208,75 @@ def _probe(
                 f"{type(logits).__name__}; use sensitivity='exact'"
             )
         directions, weight = _directions(logits.detach(), probes, generator)
-        found = {name: torch.zeros(len(candidates[name]), dtype=torch.float64) for name in outputs}
-        for number, direction in enumerate(directions):
-            gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-                logits,
-                list(outputs.values()),
-                grad_outputs=direction,
-                retain_graph=number + 1 < len(directions),
-                allow_unused=True,
-            )
-            for name, gradient in zip(outputs, gradients, strict=True):
-                if gradient is None:  # the logits do not depend on this site
-                    continue
-                inner = torch.bmm(errors[name], gradient.flatten(1).unsqueeze(2)).squeeze(2)
-                found[name] += weight * inner.square().mean(0).double().cpu()
+        gradients = _gradients(logits, outputs, directions)
+    found = {}
+    for name, options in candidates.items():
+        found[name] = torch.zeros(len(options), dtype=torch.float64)
+        if gradients.get(name):  # else the logits do not depend on this site
+            stacked = torch.stack(gradients.pop(name), 2)
+            inner = torch.bmm(errors.pop(name), stacked)
+            found[name] += weight * inner.square().sum(2).mean(0).double().cpu()
     return torch.stack([found[name] for name in candidates])
+
+
+def _gradients(
+    logits: Tensor, outputs: Mapping[str, Tensor], directions: Sequence[Tensor]
+) -> dict[str, list[Tensor]]:
+    """Returns `J_l^T v` of every direction v by site l, flattened to [B, n]."""
+    gathered: dict[str, list[Tensor]] = {}
+    for number, direction in enumerate(directions):
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            logits,
+            list(outputs.values()),
+            grad_outputs=direction,
+            retain_graph=number + 1 < len(directions),
+            allow_unused=True,
+        )
+        for name, gradient in zip(outputs, found, strict=True):
+            if gradient is not None:
+                gathered.setdefault(name, []).append(gradient.flatten(1))
+    return gathered
 
 
 def _directions(
     logits: Tensor, probes: int, generator: torch.Generator | None
 ) -> tuple[list[Tensor], float]:
     """Returns the vectors v, shape of the logits, and the weight of each squared product."""
-    classes = logits.shape[1]
+    if logits[0, 0].numel() == 1:
+        flat = logits.flatten(1)
+        return [v.view_as(logits) for v in _leading_eigenvectors(flat.softmax(1), probes)], 0.5
+    # With v_k = sqrt(p_k) (e_k - p), F is the sum of v_k v_k^T, and the mean over random signs r
+    # of (sum_k r_k v_k . x)^2 is the sum over k of (v_k . x)^2.
     p = logits.softmax(1)
     root = p.sqrt()
-    places = logits[0, 0].numel()
-    if classes <= probes and places == 1:
-        vectors = []
-        for k in range(classes):
-            unit = torch.zeros_like(p)
-            unit[:, k] = 1.0
-            vectors.append(root[:, k : k + 1] * (unit - p))
-        return vectors, 0.5
-    # E over random signs r of (sum_k r_k v_k . x)^2 is the sum over k of (v_k . x)^2.
     vectors = []
     for _ in range(probes):
         signs = torch.randint(0, 2, p.shape, generator=generator).to(p) * 2 - 1
         signed = signs * root
         vectors.append(signed - p * signed.sum(1, keepdim=True))
-    return vectors, 0.5 / (probes * places)
+    return vectors, 0.5 / (probes * logits[0, 0].numel())
+
+
+def _leading_eigenvectors(p: Tensor, most: int) -> list[Tensor]:
+    """Returns eigenvectors of `diag(p) - p p^T` by sample, times the roots of their eigenvalues.
+
+    Args:
+        p: probabilities, shape [B, K].
+        most: of them; fewer where they hold `TRACE_SHARE` of the trace.
+    """
+    likely, classes = p.topk(min(p.shape[1], _LIKELY), dim=1)
+    likely = likely.double()
+    matrix = torch.diag_embed(likely) - likely.unsqueeze(2) * likely.unsqueeze(1)
+    values, vectors = torch.linalg.eigh(matrix)  # eigenvalues rise
+    values = values.clamp_min(0).flip(1)
+    vectors = vectors.flip(2) * values.sqrt().unsqueeze(1)
+    held = values.sum(0).cumsum(0) / values.sum().clamp_min(1e-300)
+    enough = int((held < TRACE_SHARE).sum()) + 1
+    found = []
+    for number in range(min(enough, most, values.shape[1])):
+        full = torch.zeros_like(p)
+        found.append(full.scatter(1, classes, vectors[:, :, number].to(p.dtype)))
+    return found
 
 
 def _costs(
@@ -261,17 +288,17 @@ def _costs(
 ) -> Tensor:
     few = inputs[:, :16] if network.stream else inputs[:16]
     synapses = fan_out(network, few) if cost == "pj" else {}
-    _, before, after = reference_activations(network, reference)
+    _, after = reference_activations(network, reference)
     rows = []
     for name, options in candidates.items():
         neuron = network.neurons[name]
-        weight = ACCUMULATE_PJ * synapses[name] if cost == "pj" else None
+        activation = after[name].abs()
         row = []
         for option in options:
-            theta = per_channel(option.threshold, before[name].dim(), neuron.channel_dim)
-            mean = _spiked(neuron, option, before[name], after[name], network.T).abs()
-            counts = mean * network.T / theta
-            counts = counts * weight if weight is not None else counts
+            theta = per_channel(option.threshold, activation.dim(), neuron.channel_dim)
+            counts = count_spikes(activation, theta, option.max_spikes, network.T)
+            if cost == "pj":
+                counts *= ACCUMULATE_PJ * synapses[name]
             row.append(float(counts.sum()) / reference.shape[0])
         rows.append(row)
     return torch.tensor(rows, dtype=torch.float64)

@@ -1,15 +1,16 @@
-"""MMSE thresholds and a shift that restores each channel's mean, layer after layer.
+"""A threshold for each channel and a shift that restores its mean, layer after layer.
 
 Card:   data: calibration inputs, no labels | weights: untouched (shifts of the current) | passes:
         1 | spikes: binary
 Source: Li et al. 2021 (SNN Calibration, arXiv 2106.06984), light pipeline. Differs: one forward
-        calibrates all layers; the correction is repeated on the neuron's own current.
+        calibrates all layers; thresholds of binary neurons are matched on the arriving current
+        and the correction is repeated on it. The paper's: threshold="mmse", repeats=1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -25,10 +26,13 @@ class SnnCalibrationLight(Method):
 
     Attributes:
         max_spikes: φ, 1 in the paper.
+        threshold: `auto` (matched for φ = 1), `matched`, or `mmse`, the paper's; see
+            `adacal.core.calibration.CalibrationOptions`.
         repeats: rounds of the correction; 1 is the paper's.
     """
 
     max_spikes: int = 1
+    threshold: Literal["auto", "matched", "mmse"] = "auto"
     repeats: int = 6
 
     name: ClassVar[str] = "snn_calibration_light"
@@ -37,9 +41,14 @@ class SnnCalibrationLight(Method):
         check_max_spikes(self, self.max_spikes)
         if self.repeats < 1:
             raise ConfigError(f"repeats must be at least 1; got {self.repeats}; 1 is the paper's")
+        if self.threshold not in {"auto", "matched", "mmse"}:
+            raise ConfigError(
+                f"{self.name}.threshold must be auto, matched or mmse; got {self.threshold!r}"
+            )
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Calibrates in one forward."""
         network = start(ann, example_input, calibration, self.max_spikes)
-        calibrate(network, calibration, "light", repeats=self.repeats)
+        options = {"threshold": self.threshold, "repeats": self.repeats}
+        calibrate(network, calibration, "light", **options)
         return network

@@ -53,7 +53,7 @@ def test_fitted_weights_never_raise_the_error_of_their_layer_and_lower_some(
         return change
 
     monkeypatch.setattr(advanced, "_fit", spy)
-    calibrated(small(), potential=False)
+    calibrated(small(), potential=False, threshold="mmse")
     assert len(losses) == 3
     assert all(after <= 1.02 * before for before, after in losses)
     assert min(after / before for before, after in losses) < 0.95

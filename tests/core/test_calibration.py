@@ -102,13 +102,17 @@ def test_light_calibration_removes_the_mean_error_of_each_channel() -> None:
 def test_light_calibration_brings_the_output_nearer_to_the_ann() -> None:
     net = small()
     found = [
-        float((calibrated(net, mode, T=2)(INPUTS) - net(INPUTS).detach()).square().mean())
+        float(
+            (calibrated(net, mode, T=2, threshold="mmse")(INPUTS) - net(INPUTS).detach())
+            .square()
+            .mean()
+        )
         for mode in ("none", "light")
     ]
     assert found[1] < found[0]
 
 
-@pytest.mark.parametrize("threshold", ["mmse", "max", "percentile"])
+@pytest.mark.parametrize("threshold", ["mmse", "matched", "max", "percentile"])
 def test_thresholds_are_positive_also_where_a_channel_never_fires(threshold: str) -> None:
     net = small()
     with torch.no_grad():
@@ -118,6 +122,36 @@ def test_thresholds_are_positive_also_where_a_channel_never_fires(threshold: str
     for neuron in network.neurons.values():
         assert bool((torch.as_tensor(neuron.threshold) > 0).all())
     assert bool(torch.isfinite(network(INPUTS)).all())
+
+
+def test_an_unknown_threshold_gets_the_near_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'matched'"):
+        calibrated(small(), threshold="match")
+
+
+def test_auto_matches_binary_neurons_and_leaves_bursts_at_mmse() -> None:
+    def thresholds(phi: int, threshold: str) -> Tensor:
+        network = calibrated(small(), "light", phi=phi, threshold=threshold)
+        return torch.cat([torch.as_tensor(n.threshold) for n in network.neurons.values()])
+
+    assert torch.equal(thresholds(1, "auto"), thresholds(1, "matched"))
+    assert not torch.equal(thresholds(1, "auto"), thresholds(1, "mmse"))
+    assert torch.equal(thresholds(3, "auto"), thresholds(3, "mmse"))
+
+
+@pytest.mark.parametrize("samples", [32, 64])
+def test_thresholds_come_from_positions_all_over_the_image(samples: int) -> None:
+    """Columns of a regular grid in memory are columns of the image: its border, say."""
+
+    class Border(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(x)
+
+    inputs = torch.ones(samples, 1, 16, 16)
+    inputs[..., 0] = 0.1  # the first column of each image
+    network = convert(Border(), inputs, T=4)
+    network.calibrate([inputs], "none", sample_limit=10**6)
+    assert torch.as_tensor(network.neurons["relu"].threshold).item() == pytest.approx(1.0, abs=0.1)
 
 
 def test_keep_keeps_the_thresholds_and_their_ratio() -> None:
@@ -197,7 +231,13 @@ def test_activations_that_overflow_are_refused(threshold: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"mode": "heavy"}, {"threshold": "min"}, {"repeats": 0}, {"damping": 0.0}, {"level": 99.9}],
+    [
+        {"mode": "heavy"},
+        {"mode": "none", "threshold": "matched"},
+        {"repeats": 0},
+        {"damping": 0.0},
+        {"level": 99.9},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="got"):

@@ -79,12 +79,12 @@ def test_the_held_out_part_has_the_last_samples_of_each_class():
     assert sorted([*kept.tolist(), *held.tolist()]) == list(range(20))
 
 
-def test_only_weights_of_more_than_one_dimension_decay():
+def test_all_parameters_decay_or_only_weights_of_more_than_one_dimension():
     module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    decayed, plain = parameter_groups(module, 0.1)
-    assert len(decayed["params"]) == 1
-    assert len(plain["params"]) == 3
-    assert plain["weight_decay"] == 0
+    for decay_all, counts in ((True, [4, 0]), (False, [1, 3])):
+        groups = parameter_groups(module, Schedule(weight_decay=0.1, decay_all=decay_all))
+        assert [len(group["params"]) for group in groups] == counts
+        assert [group["weight_decay"] for group in groups] == [0.1, 0]
 
 
 def test_nothing_is_written_without_a_path(tmp_path, monkeypatch):
