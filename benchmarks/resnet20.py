@@ -7,6 +7,7 @@ methods = [
     dict(name="quantized_ann", max_spikes=2),
     dict(name="quantized_ann", max_spikes=4),
     "snn_calibration_light",
+    dict(name="snn_calibration_light", threshold="mmse", repeats=1),
     dict(name="burst", max_spikes=2),
     dict(name="burst", max_spikes=4),
     dict(name="adafire", budget=2),
@@ -14,13 +15,17 @@ methods = [
     dict(name="adafire", budget=2, sensitivity="exact"),
     dict(name="adafire", budget=4, sensitivity="exact"),
     "adafire_ssc",
-    dict(name="adaptive_calibration", iat=dict(rule="accuracy")),
+    dict(name="adafire_ssc", ssc=dict(max_growth=None)),
+    "adaptive_calibration",
+    dict(name="adaptive_calibration", iat=dict(rule="agreement")),
 ]
 T = [2, 4, 8, 32]
 seeds = [0, 1, 2]
 calibration = dict(n_samples=128)
 evaluation = dict(batch_size=100, latency_repeats=2)
 exclude = [
-    dict(T=32, method=["quantized_ann", "burst", "ada*"]),
-    dict(T=8, method=["adafire*"]),
+    dict(T=32, method=["quantized_ann*", "burst*", "ada*", "*mmse*"]),
+    dict(
+        T=8, method=["ada*", "burst*", "quantized_ann(max_spikes=2)", "quantized_ann(max_spikes=4)"]
+    ),
 ]

@@ -149,6 +149,26 @@ def fit_accuracy_rule(
     return ExitRule(score, (threshold,) * steps)
 
 
+def fit_agreement_rule(outputs: Tensor, score: Score = "entropy") -> ExitRule:
+    """Finds one threshold per step above which no calibration sample changes its answer later.
+
+    `tau_t` is the largest score, at step t or later, of a sample whose class is not yet the one it
+    has after all T steps. Labels are not looked at.
+
+    Args:
+        outputs: running means of the output after each step, shape [T, B, K] (logits).
+        score: the score the thresholds are compared with.
+    Raises:
+        CalibrationError: the outputs are unusable.
+    """
+    _check_shape(outputs)
+    answers = outputs.argmax(2)
+    changes = answers != answers[-1]
+    scores = torch.where(changes, _scores(outputs, score), 0.0).amax(1)
+    thresholds = scores.flip(0).cummax(0).values.flip(0)
+    return ExitRule(score, tuple(thresholds.tolist()))
+
+
 def apply_rule(outputs: Tensor, rule: ExitRule) -> tuple[Tensor, Tensor]:
     """Applies a rule to recorded outputs.
 

@@ -24,7 +24,7 @@ def fit_exit_rule(
     batches: Sequence[Any],
     *,
     score: Literal["entropy", "confidence"] = "entropy",
-    rule: Literal["paper", "accuracy"] = "paper",
+    rule: Literal["paper", "accuracy", "agreement"] = "paper",
     base: float = 0.6,
     tolerance: float = 0.0,
 ) -> ExitRule:
@@ -35,7 +35,8 @@ def fit_exit_rule(
         batches: (inputs, labels) pairs from training data.
         score: `entropy` (1 - H/log K) or `confidence` (largest probability).
         rule: `paper`, one threshold a step from the mean entropies; `accuracy`, the smallest single
-            threshold that loses at most `tolerance` points on these samples.
+            threshold that loses at most `tolerance` points on these samples; `agreement`, one
+            threshold a step above which none of these samples changes its class later.
         base: the paper's a (0.6 for CIFAR, 0.995 for ImageNet).
         tolerance: points of accuracy for `accuracy`.
     Raises:
@@ -54,6 +55,8 @@ def fit_exit_rule(
     joined, wanted = torch.cat(outputs, 1), torch.cat(labels)
     if rule == "paper":
         return exit_rules.fit_paper_rule(joined, wanted, a=base, score=score)
+    if rule == "agreement":
+        return exit_rules.fit_agreement_rule(joined, score=score)
     return exit_rules.fit_accuracy_rule(joined, wanted, tolerance=tolerance, score=score)
 
 
@@ -61,8 +64,8 @@ def check_options(score: str, rule: str, base: float, tolerance: float) -> None:
     """Raises ConfigError for options of `fit_exit_rule` that make no sense."""
     if score not in {"entropy", "confidence"}:
         raise ConfigError(f"the exit score must be 'entropy' or 'confidence'; got {score!r}")
-    if rule not in {"paper", "accuracy"}:
-        raise ConfigError(f"the exit rule must be 'paper' or 'accuracy'; got {rule!r}")
+    if rule not in {"paper", "accuracy", "agreement"}:
+        raise ConfigError(f"the exit rule must be paper, accuracy or agreement; got {rule!r}")
     if not 0 <= base <= 1 or not tolerance >= 0:
         raise ConfigError(
             f"an exit rule needs a base from 0 to 1 and a tolerance of at least 0 points; got "

@@ -9,7 +9,7 @@ Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219). Differs: as adafire 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -36,10 +36,10 @@ class AdaptiveCalibration(Method):
 
     Attributes:
         calibration: none, light or advanced.
-        adafire: options of `AdaFireOptions`.
+        adafire: options of `AdaFireOptions`; here and below, what is left out has its default.
         ssc: options of SSC, or None to leave it out.
-        iat: `score` (entropy, confidence), `rule` (paper, accuracy), `base` (the paper's a),
-            `tolerance` (points, for rule accuracy); None to leave it out.
+        iat: `score` (entropy, confidence), `rule` (paper, accuracy, agreement), `base` (the
+            paper's a), `tolerance` (points, for rule accuracy); None to leave it out.
     """
 
     calibration: Literal["none", "light", "advanced"] = "light"
@@ -51,16 +51,18 @@ class AdaptiveCalibration(Method):
 
     def __post_init__(self) -> None:
         check_calibration(self, self.calibration)
-        self._adafire()
+        object.__setattr__(self, "adafire", asdict(self._adafire()))
         if self.ssc is not None:
             check_ssc(self.ssc)
+            object.__setattr__(self, "ssc", {**SSC_DEFAULTS, **self.ssc})
         unknown = set(self.iat or {}) - set(IAT_DEFAULTS)
         if unknown:
             raise ConfigError(
                 f"iat takes {', '.join(IAT_DEFAULTS)}; got {', '.join(sorted(unknown))}"
             )
         if self.iat is not None:
-            check_options(**{**IAT_DEFAULTS, **self.iat})
+            object.__setattr__(self, "iat", {**IAT_DEFAULTS, **self.iat})
+            check_options(**self.iat)
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Searches φ, then ρ, then fits the exit rule on the same calibration samples."""
@@ -71,7 +73,7 @@ class AdaptiveCalibration(Method):
             sensitivity, cost = options.sensitivity, options.cost
             run_ssc(network, calibration, self.ssc, self.calibration, sensitivity, cost)
         if self.iat is not None:
-            rule = network.fit_exit_rule(calibration.batches, **{**IAT_DEFAULTS, **self.iat})
+            rule = network.fit_exit_rule(calibration.batches, **self.iat)
             network.exit_rule = rule
             network.search_log["iat"] = {
                 "score": rule.score,

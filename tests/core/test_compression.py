@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
 from adacal.core.conversion import convert
+from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
 from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
@@ -56,7 +58,8 @@ def test_more_tolerance_saves_more() -> None:
     costs = []
     for tolerance in (1.0, 2.0, 8.0):
         network, inputs = calibrated()
-        costs.append(network.compress([inputs], tolerance=tolerance)["predicted_cost"])
+        notes = network.compress([inputs], tolerance=tolerance, max_growth=None)
+        costs.append(notes["predicted_cost"])
     assert costs == sorted(costs, reverse=True) and costs[-1] < costs[0]
 
 
@@ -69,9 +72,28 @@ def test_a_single_ratio_of_one_changes_no_threshold() -> None:
     assert torch.allclose(network(inputs), before, atol=1e-5)
 
 
+def test_a_choice_that_hurts_too_much_is_taken_back_in_part() -> None:
+    notes = {}
+    for growth in (1.0, 1.5, None):
+        network, inputs = calibrated()
+        notes[growth] = network.compress([inputs], tolerance=1e6, max_growth=growth)
+        with torch.no_grad():
+            now = float(symmetric_kl(network.ann(inputs), network(inputs)).mean())
+        assert now == pytest.approx(notes[growth]["calibration_divergence"], rel=1e-3, abs=1e-9)
+        limit = (growth or math.inf) * notes[growth]["calibration_divergence_before"]
+        assert now <= limit * 1.001
+        ratios = notes[growth]["ratios"]
+        for name, neuron in network.neurons.items():
+            assert neuron.ratio == ratios[name]
+    shares = [notes[growth]["share_of_saving"] for growth in (1.0, 1.5, None)]
+    assert shares == sorted(shares) and shares[0] < 1 and shares[-1] == 1
+    assert notes[None]["predicted_cost"] <= notes[1.5]["predicted_cost"]
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"ratios": (0.5, 2.0, 0.5)}, {"ratios": (2.0, 1.0, 0.5)}, {"ratios": (1.0, 2.0, 0.0)},
+    [{"max_growth": 0.9}, {"ratios": (0.5, 2.0, 0.5)},
+     {"ratios": (2.0, 1.0, 0.5)}, {"ratios": (1.0, 2.0, 0.0)},
      {"ratios": (1.0, 2.0)}, {"tolerance": 0.5}, {"tolerance": float("nan")}],
 )  # fmt: skip
 def test_compressions_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:

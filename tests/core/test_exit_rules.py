@@ -15,6 +15,7 @@ from adacal.core.exit_rules import (
     Score,
     apply_rule,
     fit_accuracy_rule,
+    fit_agreement_rule,
     fit_paper_rule,
     score,
 )
@@ -196,3 +197,20 @@ def test_settings_out_of_range_are_a_config_error() -> None:
         ExitRule("entropy", ())
     with pytest.raises(ConfigError, match="at least 2 classes"):
         score(torch.ones(3, 1), "entropy")
+
+
+def test_the_agreement_rule_lets_no_calibration_sample_leave_that_changes_its_class_later() -> None:
+    outputs = 3 * torch.randn(6, 200, 5, generator=torch.Generator().manual_seed(0))
+    running = outputs.cumsum(0) / torch.arange(1, 7).view(-1, 1, 1)
+    rule = fit_agreement_rule(running)
+    answers, steps = apply_rule(running, rule)
+    assert torch.equal(answers.argmax(1), running[-1].argmax(1))
+    assert int(steps.min()) < 6
+    assert list(rule.thresholds) == sorted(rule.thresholds, reverse=True)
+    lower = ExitRule("entropy", (rule.thresholds[0] * 0.99, *rule.thresholds[1:]))
+    assert not torch.equal(apply_rule(running, lower)[0].argmax(1), running[-1].argmax(1))
+
+
+def test_where_all_agree_from_the_start_all_leave_at_once() -> None:
+    running = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).expand(4, 2, 2)
+    assert apply_rule(running, fit_agreement_rule(running))[1].tolist() == [1, 1]

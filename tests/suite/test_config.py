@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from adacal.core.errors import ConfigError
 from adacal.suite import config as configs
-from adacal.suite.config import resolve
+from adacal.suite.config import make_method, method_label, plain_value, resolve
 from adacal.suite.session import Session, build_task
 from suite.suite_toys import raw_config
 
@@ -134,3 +135,17 @@ def test_every_shipped_config_builds_what_it_names(name: str) -> None:
 def test_every_base_piece_says_why_it_exists(path: Path) -> None:
     assert path.read_text().startswith("# ")
     assert set(configs.read(path)) == {path.parent.name.removesuffix("s")}
+
+
+def test_defaults_spelled_out_are_the_same_method() -> None:
+    short = make_method("adaptive_calibration", {"iat": {"rule": "agreement"}})
+    spelled = {
+        "adafire": {"max_spikes": [1, 8], "budget": 4},
+        "ssc": {"tolerance": 1.0, "ratios": [1.0, 10.0, 0.5]},
+        "iat": {"score": "entropy", "rule": "agreement"},
+    }
+    long = make_method("adaptive_calibration", spelled)
+    options = [plain_value(dataclasses.asdict(method), "method") for method in (short, long)]
+    assert options[0] == options[1]
+    label = method_label("adaptive_calibration", options[0])
+    assert label == "adaptive_calibration(iat={rule=agreement})"
