@@ -29,8 +29,8 @@ Mode = Literal["none", "light", "advanced"]
 Threshold = Literal["auto", "mmse", "matched", "max", "percentile", "keep"]
 MMSE_LIMIT = 1024
 """Positions a channel that the MMSE search looks at; 95 candidates on more would cost a forward."""
-MATCH_LIMIT = 2048
-"""Positions a channel that the choice of matched thresholds looks at."""
+MATCH_LIMIT = 1 << 17
+"""Activations of a site, over all channels, that the choice of matched thresholds looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +250,7 @@ def _match(
     setting: CalibrationOptions,
 ) -> None:
     """Moves the threshold to the one that follows the ANN best on the current that arrives."""
-    few = positions.first(MATCH_LIMIT)
+    few = positions.first(max(MATCH_LIMIT // activation.shape[neuron.channel_dim], 256))
     neuron.threshold = matched_threshold(
         replace(neuron, channel_dim=1),
         few.take(activation),

@@ -52,12 +52,13 @@ def matched_threshold(
     factors: Sequence[float] = FACTORS,
     slope_weight: float = SLOPE_WEIGHT,
     per_channel: bool = True,
-    repeats: int = 4,
+    repeats: int = 3,
     damping: float = 0.7,
 ) -> Tensor:
     """Chooses, for each channel, the threshold whose output follows the ANN's activation best.
 
-    Every candidate first gets its own shift (`restore_mean`). Of the output s and the activation a
+    Every candidate first gets its own shift (`restore_mean`, on the first quarter of the
+    positions, which should be in random order). Of the output s and the activation a
     at the same positions, with slope `b = cov(a, s) / var(a)`, it is judged by
     `(var(s) - b^2 var(a)) / b^2 + slope_weight * (1 - b)^2 var(a)`: the noise in units of the
     activation, and the signal lost.
@@ -91,7 +92,9 @@ def matched_threshold(
         slope=_repeated(neuron.slope, len(factors)),
     )
     current = steps.repeat(1, 1, len(factors))
-    restore_mean(several, activation.mean(1).repeat(len(factors)), current, T, repeats, damping)
+    few = max(1, current.shape[1] // 4)
+    wanted = activation[:, :few].mean(1).repeat(len(factors))
+    restore_mean(several, wanted, current[:, :few], T, repeats, damping)
     counts, theta = several.scan(current, T)
     output = (counts.mean(0) * theta).T.unflatten(0, (len(factors), channels))  # [K, C, n]
     loss = _mismatch(activation, output, slope_weight)
