@@ -22,8 +22,11 @@ def main() -> None:
 
     functions = {
         f"one forward of the two-stream batch, {len(rows)} rows": forward,
-        "light calibration, 6 rounds": lambda: network.calibrate([inputs], "light"),
-        "light calibration, 1 round": lambda: network.calibrate([inputs], "light", repeats=1),
+        "light, matched thresholds": lambda: network.calibrate([inputs], "light"),
+        "light, MMSE thresholds": lambda: network.calibrate([inputs], "light", threshold="mmse"),
+        "light as in the paper, 1 round": lambda: network.calibrate(
+            [inputs], "light", threshold="mmse", repeats=1
+        ),
         "thresholds only": lambda: network.calibrate([inputs], "none"),
     }
     found = interleaved(functions, 1 if options.smoke else options.repeats)
