@@ -9,6 +9,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
+import adacal
+from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import TASKS, build
 from tasks.checkpoints import DEFAULT_FOLDER, file_sha256
@@ -204,3 +206,19 @@ def test_a_shipped_resnet_is_as_accurate_as_its_log_says(data):
     with torch.inference_mode():
         result = task.evaluate(module)
     assert result.metrics["accuracy_pct"] >= 95
+
+
+@pytest.mark.slow
+def test_matched_thresholds_follow_the_shipped_network_closer_than_mmse_at_two_steps():
+    task = digits(model=SHIPPED_MODELS["resnet20"])
+    ann = task.build_ann()
+    calibration, others = (
+        torch.cat([batch.inputs for batch in task.calibration_batches(64, seed)]) for seed in (0, 1)
+    )
+    found = {}
+    for threshold in ("mmse", "matched"):
+        network = adacal.convert(ann, calibration[:2], T=2)
+        network.calibrate([calibration], threshold=threshold)
+        with torch.no_grad():
+            found[threshold] = float(symmetric_kl(ann(others), network(others)).mean())
+    assert found["matched"] < 0.8 * found["mmse"]
