@@ -46,7 +46,8 @@ def draw(board: Board, path: Path) -> None:
     rows = board.rows
     spiking = rows[~rows["strictness"].isin(["none", "quantised"])]
     for i, (label, group) in enumerate(spiking.groupby("label", sort=True)):
-        _line(axes, group, str(label), HUES[i % len(HUES)], MARKERS[i % len(MARKERS)])
+        marker = MARKERS[(i + i // len(HUES)) % len(MARKERS)]  # a pair of its own past ten rows
+        _line(axes, group, str(label), HUES[i % len(HUES)], marker)
     quantised = rows[rows["strictness"] == "quantised"]
     for i, (label, group) in enumerate(quantised.groupby("label", sort=True)):
         _line(axes, group, f"{label} (control)", "#888888", MARKERS[i % len(MARKERS)], ":")
