@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -23,3 +23,20 @@ def map_tensors(
     if isinstance(value, dict):
         return {key: map_tensors(item, chosen, change) for key, item in value.items()}
     return value
+
+
+def join_tensors(
+    parts: Sequence[Any],
+    chosen: Callable[[Tensor], bool],
+    join: Callable[[list[Tensor]], Tensor],
+) -> Any:
+    """Joins nests of one form: chosen tensors by `join`, anything else as in the first nest."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return join(list(parts)) if chosen(first) else first
+    if isinstance(first, dict):
+        return {key: join_tensors([part[key] for part in parts], chosen, join) for key in first}
+    if isinstance(first, list | tuple):
+        items = [join_tensors(group, chosen, join) for group in zip(*parts, strict=True)]
+        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
+    return first

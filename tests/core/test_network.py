@@ -1,6 +1,7 @@
 """SpikingNetwork: what it accepts, what it refuses, and that the ANN is left alone."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -231,3 +232,34 @@ def test_the_public_names_are_those_of_the_core() -> None:
     assert adacal.convert is convert
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = adacal.nothing
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_batch_in_parts_gives_what_the_whole_gives(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Conv2d(2, 4, 3), nn.Linear(4 * 16, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Any]:
+            hidden = torch.relu(self.body(x))
+            flat = hidden.flatten(1)
+            return {"maps": [hidden], "scores": self.head(flat), "constant": torch.ones(2)}
+
+    net = Two()
+    frames = torch.rand(3, 7, 2, 6, 6) if stream else torch.rand(7, 2, 6, 6)
+    found = []
+    for reused in (10**9, 3 * 4 * 64 * 4):  # all at once; three samples at once
+        monkeypatch.setattr("adacal.core.network.REUSED_BYTES", reused)
+        network = convert(net, frames, T=3, stream=stream)
+        meter = EnergyMeter()
+        prediction = network.predict(frames, meter)
+        found.append((prediction, network.steps(frames), meter.report()))
+    (whole, whole_steps, whole_report), (parts, parts_steps, parts_report) = found
+    for a, b in ((whole.output, parts.output), (whole_steps, parts_steps)):
+        assert torch.allclose(a["scores"], b["scores"], atol=1e-5)
+        assert torch.allclose(a["maps"][0], b["maps"][0], atol=1e-5)
+        assert torch.equal(a["constant"], b["constant"])
+    assert parts_report == whole_report and parts.timesteps.shape == (7,)
