@@ -49,8 +49,9 @@ types: $(STAMP)  ## check the types
 unit: $(STAMP)  ## run the tests and the examples in docstrings; PYTEST_ARGS="-q -n 2" uses two cores
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-tables: $(STAMP)  ## make results/leaderboards again from results/records
+tables: $(STAMP)  ## make results/leaderboards and the README's table again from results/records
 	$(BIN)/adacal leaderboard --write --plot --results results
+	$(BIN)/python docs/readme_table.py
 
 new-method: $(STAMP)  ## start a method: make new-method NAME=my_method
 	@$(BIN)/python docs/how-to/new_method.py "$(NAME)"

@@ -20,6 +20,9 @@ from adacal.core.sensitivity import Candidate, Cost, Method, Tables, measure_tab
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
 
+HARMLESS = 0.02
+"""Divergence in nats that hardly changes an answer; growth below it is no reason to hold back."""
+
 
 def compress(
     network: SpikingNetwork,
@@ -47,8 +50,8 @@ def compress(
         batches: calibration inputs, or (inputs, targets) pairs.
         ratios: first, last and step of the ρ tried; the first should be 1.
         tolerance: allowed sum of sensitivities, in units of the sum at ρ = 1.
-        max_growth: most growth of the measured divergence, as a factor; None trusts the table, as
-            the paper does.
+        max_growth: most growth of the measured divergence, as a factor, where it is above
+            `HARMLESS`; None trusts the table, as the paper does.
         sensitivity, cost, mode, samples, divergence, generator, calibration_options: as in
             `adacal.core.search.adafire`.
     Returns:
@@ -90,7 +93,7 @@ def compress(
 
     unchanged = Allocation([0] * len(tables.sites), *_sums(tables, 0))
     before = measured(unchanged.choice)
-    limit = math.inf if max_growth is None else max_growth * before
+    limit = math.inf if max_growth is None else max(max_growth * before, HARMLESS)
     share, chosen, after = _most_that_holds(
         tables, unchanged, tolerance * unchanged.sensitivity, before, limit, measured
     )

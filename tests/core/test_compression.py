@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from adacal.core import compression
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
@@ -72,7 +73,17 @@ def test_a_single_ratio_of_one_changes_no_threshold() -> None:
     assert torch.allclose(network(inputs), before, atol=1e-5)
 
 
-def test_a_choice_that_hurts_too_much_is_taken_back_in_part() -> None:
+def test_growth_below_a_harmless_divergence_is_no_reason_to_hold_back() -> None:
+    network, inputs = calibrated()
+    notes = network.compress([inputs], tolerance=3.0, max_growth=1.0)
+    assert notes["calibration_divergence"] <= compression.HARMLESS
+    assert notes["share_of_saving"] == 1
+
+
+def test_a_choice_that_hurts_too_much_is_taken_back_in_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compression, "HARMLESS", 0.0)
     notes = {}
     for growth in (1.0, 1.5, None):
         network, inputs = calibrated()
