@@ -162,7 +162,7 @@ def convert(
         divergence=task.divergence,
         generator=torch.Generator().manual_seed(config.seed),
         stream=task.stream,
-        event_input=bool(getattr(task, "event_input", False)),
+        event_input=task.event_input,
     )
     example = task.example_input().to(device)
     _synchronise(device)

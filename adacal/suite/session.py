@@ -70,7 +70,8 @@ class Session:
             ConfigError: an unknown task, dataset, model or option.
             DataError: data or checkpoint are missing or damaged.
         """
-        key = digest([config.task, config.model, config.schedule, config.evaluation.batch_size])
+        parts = [config.task, config.model, config.schedule, config.evaluation.batch_size]
+        key = digest([*parts, *_steps_of_inputs(config).values()])
         if key in self._prepared:
             self._prepared.move_to_end(key)
             return self._prepared[key]
@@ -116,17 +117,25 @@ class Session:
 def build_task(config: RunConfig) -> Task:
     """Builds the config's task; data and weights are read later."""
     load_tasks()
-    extra: dict[str, Any] = {"model": config.model}
+    extra: dict[str, Any] = {"model": config.model, **_steps_of_inputs(config)}
     if config.schedule is not None:
         extra["schedule"] = config.schedule
     task: Task = build(TASKS, "task", config.task, **extra)
     return task
 
 
+def _steps_of_inputs(config: RunConfig) -> dict[str, int]:
+    """Returns T for tasks whose inputs depend on it (streams), else nothing."""
+    load_tasks()
+    kind = TASKS.get(str(config.task.get("type")))
+    return {"T": config.conversion.T} if getattr(kind, "needs_T", False) else {}
+
+
 @torch.no_grad()
 def ann_output(prepared: Prepared, inputs: Tensor) -> Any:
-    """Returns the ANN's raw output for inputs on its device."""
-    return prepared.task.spiking_forward(prepared.ann, inputs)
+    """Returns the ANN's raw output for inputs on its device; of a stream it sees the mean frame."""
+    frame = inputs.mean(0) if prepared.task.stream else inputs
+    return prepared.task.spiking_forward(prepared.ann, frame)
 
 
 def pick_device(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,6 +69,8 @@ class Task(ABC):
         model_name: name of the model, for example `resnet20`.
         metric: the main metric.
         stream: whether inputs are streams [T, B, ...] (a different frame each step).
+        event_input: whether inputs are counts of events, which a first layer accumulates.
+        needs_T: whether the task is built with `T`, because its inputs depend on it.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Task(ABC):
     model_name: str
     metric: Metric
     stream: bool = False
+    event_input: bool = False
+    needs_T: ClassVar[bool] = False
 
     @abstractmethod
     def build_ann(self) -> nn.Module:

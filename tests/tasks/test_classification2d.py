@@ -14,7 +14,8 @@ from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import TASKS, build
 from tasks.checkpoints import DEFAULT_FOLDER, file_sha256
-from tasks.classification2d import Classification2D, balanced_draw
+from tasks.classification import balanced_draw
+from tasks.classification2d import Classification2D
 
 LENET = {"name": "lenet", "type": "lenet"}
 SHIPPED_MODELS = {

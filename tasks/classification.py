@@ -1,0 +1,233 @@
+"""What classification tasks share: a dataset, a model, checkpoints, top-1 accuracy."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import tasks.models.lenet
+import tasks.models.resnet_cifar
+import tasks.models.torchvision_models
+import tasks.models.vgg  # noqa: F401  (the four imports register the models)
+from adacal.core.errors import ConfigError, DataError
+from adacal.suite.registry import DATASETS, MODELS, build, import_all
+from adacal.suite.task import Batch, Evaluation, Metric, Predict, Task
+from tasks.checkpoints import file_sha256, load_checkpoint, resolve_checkpoint
+from tasks.data.base import ImageDataset
+from tasks.training import make_schedule, train_classifier
+
+CALIBRATION_BATCH = 128
+
+
+class ClassificationTask(Task):
+    """One labelled dataset with one classifier; subclasses say what its inputs are."""
+
+    metric = Metric(name="accuracy_pct", unit="%")
+
+    def __init__(
+        self,
+        *,
+        dataset: Mapping[str, Any],
+        model: Mapping[str, Any],
+        checkpoint: str | None = None,
+        schedule: Mapping[str, Any] | None = None,
+        model_name: str | None = None,
+        max_test_samples: int | None = None,
+    ) -> None:
+        """Names the parts; data and weights are read when they are first needed.
+
+        Args:
+            dataset: config of the dataset: `type` and its options, for example `root`.
+            model: config of the network: `type`, its options, and optionally `name` (for records
+                and the checkpoint's file name), `checkpoint`, and `schedule` (what this network
+                needs otherwise than `schedule` says).
+            checkpoint: path of the weights; see `tasks.checkpoints.resolve_checkpoint`.
+            schedule: how `train` trains; see `tasks.training.Schedule`.
+            model_name: overrides `model['name']`.
+            max_test_samples: uses the first so many test samples only; they hold all classes.
+
+        Raises:
+            ConfigError: an unknown dataset, model or option.
+        """
+        import_all("tasks.data")
+        options = dict(model)
+        given_name = options.pop("name", None)
+        own_checkpoint = options.pop("checkpoint", None)
+        self.model_name = str(model_name or given_name or options.get("type"))
+        self.dataset_name = str(dataset.get("type"))
+        self.dataset: ImageDataset = build(DATASETS, "dataset", dict(dataset))
+        own_schedule = options.pop("schedule", None) or {}
+        self.schedule = None if schedule is None else {**schedule, **own_schedule}
+        if max_test_samples is not None and max_test_samples < 1:
+            raise ConfigError(f"max_test_samples must be 1 or more; got {max_test_samples}")
+        self.max_test_samples = max_test_samples
+        self.checkpoint: Path = resolve_checkpoint(
+            checkpoint or own_checkpoint, self.dataset_name, self.model_name
+        )
+        self._model_config = {**self.model_defaults(), **options}
+
+    @abstractmethod
+    def model_defaults(self) -> dict[str, Any]:
+        """Returns what the dataset says of the network: classes, channels, size."""
+
+    def build_module(self) -> nn.Module:
+        """Returns the network with random weights, in training mode."""
+        module: nn.Module = build(MODELS, "model", self._model_config)
+        return module
+
+    def build_ann(self) -> nn.Module:
+        """Returns the trained network in eval mode, from its checkpoint."""
+        module = self.build_module()
+        load_checkpoint(self.checkpoint, module)
+        return module.eval()
+
+    def checkpoint_sha256(self) -> str:
+        """Returns the sha256 of the checkpoint, or an empty string if there is none."""
+        return file_sha256(self.checkpoint) if self.checkpoint.is_file() else ""
+
+    def example_input(self) -> Tensor:
+        """Returns the first two test samples, shape [2, C, H, W]."""
+        return self.inputs("test", torch.arange(2))
+
+    def inputs(self, part: str, indices: Tensor) -> Tensor:
+        """Returns network inputs of samples of a split, shape [B, ...], without augmentation."""
+        return self.dataset.split(part).fetch(indices)
+
+    def calibration_batches(self, n_samples: int, seed: int) -> list[Batch]:
+        """Draws training samples without augmentation, as many of each class as possible.
+
+        Args:
+            n_samples: how many in all.
+            seed: of the drawing.
+
+        Returns:
+            Batches of at most 128; their indices are positions in the training split.
+
+        Raises:
+            ConfigError: no samples are asked for, or more than there are.
+        """
+        split = self.dataset.split("train")
+        if not 1 <= n_samples <= len(split):
+            raise ConfigError(
+                f"calibration takes 1 to {len(split)} samples of '{self.dataset_name}'; "
+                f"got {n_samples}; try 128"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        chosen = balanced_draw(split.labels, self.dataset.num_classes, n_samples, generator)
+        return [
+            Batch(inputs=self.inputs("train", part), targets=split.labels[part], indices=part)
+            for part in chosen.split(CALIBRATION_BATCH)
+        ]
+
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields the test samples in their fixed order."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be 1 or more; got {batch_size}; try 100")
+        split = self.dataset.split("test")
+        for part in torch.arange(self.n_test()).split(batch_size):
+            inputs = self.inputs("test", part)
+            yield Batch(inputs=inputs, targets=split.labels[part], indices=part)
+
+    def n_test(self) -> int:
+        """Returns how many test samples are used."""
+        return min(len(self.dataset.split("test")), self.max_test_samples or 2**62)
+
+    def evaluate(
+        self,
+        predict: Predict,
+        batch_size: int = 100,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """Measures top-1 accuracy; a sample whose logits are not all finite counts as wrong.
+
+        Raises:
+            DataError: `predict` does not return logits [B, num_classes].
+        """
+        total = self.n_test()
+        correct = np.zeros(total, dtype=bool)
+        for batch in self.test_batches(batch_size):
+            logits = predict(batch.inputs)
+            expected = (batch.indices.numel(), self.dataset.num_classes)
+            if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+                got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise DataError(f"the network must return logits of shape {expected}; got {got}")
+            logits = logits.detach().cpu()
+            right = (logits.argmax(1) == batch.targets) & torch.isfinite(logits).all(1)
+            correct[batch.indices.numpy()] = right.numpy()
+            if progress is not None:
+                progress(int(batch.indices[-1]) + 1, total)
+        return Evaluation(
+            metrics={self.metric.name: 100.0 * float(correct.mean())}, correct=correct
+        )
+
+    def data_fingerprint(self) -> str:
+        """Returns the dataset's fingerprint, with the number of test samples if it was cut."""
+        cut = "" if self.max_test_samples is None else f":first{self.n_test()}"
+        return self.dataset.fingerprint() + cut
+
+    def train(
+        self,
+        log: Callable[[dict[str, float]], None],
+        *,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> dict[str, Any]:
+        """Trains the network by the schedule and writes its checkpoint and training log.
+
+        Args:
+            log: called after each epoch.
+            seed: of the weights, the order and the augmentation.
+            device: where to train; the GPU if there is one.
+
+        Raises:
+            ConfigError: there is no schedule, or the checkpoint is not a safetensors path.
+        """
+        schedule = make_schedule(self.schedule)
+        if self.checkpoint.suffix != ".safetensors":
+            raise ConfigError(
+                f"training writes safetensors; got checkpoint '{self.checkpoint}'; change its name"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self.build_module()
+            return train_classifier(
+                module,
+                self.dataset,
+                schedule,
+                self.checkpoint,
+                log=log,
+                seed=seed,
+                device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+                notes={"dataset": self.dataset_name, "model": self.model_name},
+            )
+
+
+def balanced_draw(
+    labels: Tensor, num_classes: int, count: int, generator: torch.Generator
+) -> Tensor:
+    """Draws positions so that class counts differ by at most one (while a class lasts).
+
+    Args:
+        labels: class of each sample, shape [N].
+        num_classes: number of classes.
+        count: positions to draw, at most N.
+        generator: source of randomness.
+
+    Returns:
+        Different positions in random order, shape [count].
+    """
+    shuffled = torch.randperm(labels.numel(), generator=generator)
+    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
+    sizes = torch.bincount(labels, minlength=num_classes)
+    starts = torch.cumsum(sizes, 0) - sizes
+    sorted_labels = labels[by_class]
+    rank = torch.arange(labels.numel()) - starts[sorted_labels]
+    turn = torch.randperm(num_classes, generator=generator)[sorted_labels]
+    chosen = by_class[torch.argsort(rank * num_classes + turn)[:count]]
+    return chosen[torch.randperm(count, generator=generator)]

@@ -1,0 +1,155 @@
+"""Event recordings as labelled datasets: counts in bins of time, or over the whole recording."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from adacal.core.errors import DataError
+from adacal.suite.registry import DATASETS
+from tasks.data.base import ImageDataset, check_part
+from tasks.data.dvs_mnist import DURATION_US, VERSION, DvsMnist
+
+
+class Recordings(Protocol):
+    """Anything that gives the events of a sample by its number."""
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Returns a structured array (x, y, t, p), t in µs."""
+        ...
+
+
+@dataclass(frozen=True)
+class EventSplit:
+    """One part of an event dataset.
+
+    Attributes:
+        recordings: `recordings[i]` is the structured array (x, y, t, p) of a sample's events.
+        labels: classes, shape [N], int64.
+        sensor_size: width, height and number of polarities, as tonic has it.
+        duration_us: length of a recording.
+        scale: counts that stand for an input of 1.
+    """
+
+    recordings: Recordings
+    labels: Tensor
+    sensor_size: tuple[int, int, int]
+    duration_us: int
+    scale: float
+
+    def __len__(self) -> int:
+        """Returns the number of samples."""
+        return self.labels.numel()
+
+    def counts(self, indices: Tensor, bins: int) -> Tensor:
+        """Counts events by bin of equal length, shape [B, bins, polarities, H, W], float32.
+
+        Raises:
+            DataError: a recording holds events after its end.
+        """
+        from tonic.transforms import ToFrame
+
+        frame = ToFrame(
+            sensor_size=self.sensor_size,
+            time_window=math.ceil(self.duration_us / bins),
+            start_time=0,
+            end_time=self.duration_us,
+            include_incomplete=True,
+        )
+        found = []
+        for index in indices.tolist():
+            events = self.recordings[index]
+            if len(events) and not 0 <= events["t"].min() <= events["t"].max() < self.duration_us:
+                raise DataError(
+                    f"recording {index} has events outside of its {self.duration_us} µs; "
+                    "name its true length"
+                )
+            found.append(frame(events)[:bins] if len(events) else self._nothing(bins))
+        return torch.from_numpy(np.stack(found)).float()
+
+    def fetch(self, indices: Tensor) -> Tensor:
+        """Returns counts over the whole recording over `scale`, [B, polarities, H, W]."""
+        return self.counts(indices, 1)[:, 0] / self.scale
+
+    def _nothing(self, bins: int) -> NDArray[Any]:
+        width, height, polarities = self.sensor_size
+        return np.zeros((bins, polarities, height, width), np.int16)
+
+
+class EventDataset(ImageDataset):
+    """A labelled dataset of recordings; as an image it is the counts over a whole recording.
+
+    Attributes:
+        duration_us: length of a recording.
+        scale: counts that stand for an input of 1.
+    """
+
+    duration_us: int
+    scale: float
+
+    @abstractmethod
+    def split(self, part: str) -> EventSplit:
+        """Returns the `train` or the `test` split."""
+
+    def training_batch(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+        """Returns training samples moved by up to 2 pixels in each direction."""
+        del epoch
+        images = self.split("train").fetch(indices)
+        moves = torch.randint(-2, 3, (len(images), 2), generator=generator).tolist()
+        padded = F.pad(images, (2, 2, 2, 2))
+        height, width = images.shape[2:]
+        return torch.stack(
+            [p[:, 2 + y : 2 + y + height, 2 + x : 2 + x + width]
+             for p, (y, x) in zip(padded, moves, strict=True)]
+        )  # fmt: skip
+
+
+@DATASETS.register_module(name="dvs_mnist")
+class DvsMnistFrames(EventDataset):
+    """DVS-MNIST-5k: 4,000 training and 1,000 test recordings of 300 ms, 2x34x34."""
+
+    def __init__(self, *, cache: str | None = None) -> None:
+        """Says the dataset's shape; events are made or read at the first `split`.
+
+        Args:
+            cache: folder for the simulated events; see `tasks.data.dvs_mnist.default_cache`.
+        """
+        width, height, polarities = DvsMnist.sensor_size
+        self.name, self.num_classes = "dvs_mnist", len(DvsMnist.classes)
+        self.input_shape = (polarities, height, width)
+        self.duration_us, self.scale = DURATION_US, 4.0
+        self.cache = cache
+
+    def split(self, part: str) -> EventSplit:
+        """Returns one split; both are made at the first call and kept."""
+        check_part(part)
+        return self.splits[part]
+
+    @cached_property
+    def splits(self) -> dict[str, EventSplit]:
+        """Both splits, made once."""
+        found = {}
+        for part in ("train", "test"):
+            recordings = DvsMnist(part, cache=self.cache)
+            found[part] = EventSplit(
+                recordings.events,
+                torch.from_numpy(recordings.labels).to(torch.int64),
+                DvsMnist.sensor_size,
+                self.duration_us,
+                self.scale,
+            )
+        return found
+
+    def fingerprint(self) -> str:
+        """Returns `dvs_mnist:`, the version, and digits of the checksums of all events."""
+        sums = [DvsMnist(part, cache=self.cache).events.checksum() for part in ("train", "test")]
+        return f"{self.name}:v{VERSION}:{sums[0][:8]}{sums[1][:8]}"

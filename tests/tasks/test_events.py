@@ -1,0 +1,145 @@
+"""Event tasks: streams and still counts of the same recordings, through the same core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from adacal.core.conversion import convert
+from adacal.core.energy import EnergyMeter
+from adacal.core.errors import ConfigError, DataError
+from adacal.suite.registry import TASKS, build, load_tasks
+from tasks.data import dvs_mnist
+from tasks.data.dvs_mnist import EVENT
+from tasks.data.event_frames import EventSplit
+from tasks.events import Events
+
+LENET = {"name": "lenet", "type": "lenet"}
+
+
+@pytest.fixture(autouse=True)
+def few_digits(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Any:
+    few = {part: (im[:30], labels[:30]) for part, (im, labels) in dvs_mnist.digits().items()}
+    monkeypatch.setattr(dvs_mnist, "digits", lambda: few)
+    monkeypatch.setenv("ADACAL_CACHE", str(tmp_path))
+    dvs_mnist.load.cache_clear()
+    yield
+    dvs_mnist.load.cache_clear()
+
+
+def task(mode: str = "stream", T: int = 3, **options: Any) -> Events:
+    load_tasks()
+    config = {"type": "events", "mode": mode, "dataset": {"type": "dvs_mnist"}}
+    return build(TASKS, "task", config, **{"model": LENET, "T": T, **options})
+
+
+def split(*recordings: list[tuple[int, int, int, bool]]) -> EventSplit:
+    arrays = [np.array(events, EVENT) for events in recordings]
+    labels = torch.zeros(len(arrays), dtype=torch.long)
+    return EventSplit(arrays, labels, (4, 3, 2), duration_us=600, scale=2.0)
+
+
+def test_bins_hold_the_events_of_their_time_by_polarity_row_and_column():
+    part = split([(3, 1, 0, True), (3, 1, 299, True), (0, 2, 300, False), (3, 1, 599, False)])
+    counts = part.counts(torch.tensor([0]), bins=2)
+    assert counts.shape == (1, 2, 2, 3, 4)
+    wanted = torch.zeros_like(counts)
+    wanted[0, 0, 1, 1, 3], wanted[0, 1, 0, 2, 0], wanted[0, 1, 0, 1, 3] = 2, 1, 1
+    assert torch.equal(counts, wanted)
+    assert torch.equal(part.fetch(torch.tensor([0])), wanted.sum(1) / 2)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 4, 5, 7, 8, 30])
+def test_no_event_is_lost_whatever_the_number_of_bins(bins: int):
+    part = task().dataset.split("test")
+    indices = torch.arange(5)
+    counts = part.counts(indices, bins)
+    assert counts.shape[1] == bins
+    assert [int(n) for n in counts.flatten(1).sum(1)] == [len(part.recordings[i]) for i in range(5)]
+
+
+def test_a_recording_without_events_is_all_zeros():
+    assert split([]).counts(torch.tensor([0]), 4).abs().sum() == 0
+
+
+def test_events_after_the_end_are_refused():
+    with pytest.raises(DataError, match="recording 1 has events outside of its 600"):
+        split([(0, 0, 5, True)], [(0, 0, 600, True)]).counts(torch.tensor([0, 1]), 2)
+
+
+def test_the_mean_over_a_stream_is_the_still_image():
+    stream, still = task("stream", T=4), task("static", T=4)
+    identity = nn.Identity()
+    frames = stream.inputs("test", torch.arange(3))
+    assert frames.shape == (4, 3, 2, 34, 34)
+    mean = stream.spiking_forward(identity, frames.mean(0))
+    assert torch.allclose(mean, still.inputs("test", torch.arange(3)), atol=1e-6)
+
+
+def test_both_modes_share_a_checkpoint_and_nothing_else():
+    stream, still = task("stream"), task("static")
+    assert stream.checkpoint == still.checkpoint
+    assert stream.checkpoint.name == "dvs_mnist_lenet.safetensors"
+    assert stream.dataset_name != still.dataset_name
+    assert stream.data_fingerprint() != still.data_fingerprint()
+    assert stream.stream and stream.event_input and not (still.stream or still.event_input)
+
+
+def test_the_first_layer_accumulates_events_and_multiplies_nothing():
+    stream = task("stream", T=3)
+    torch.manual_seed(0)
+    ann = stream.build_module().eval()
+    frames = stream.inputs("train", torch.arange(8))
+    network = convert(
+        ann, frames, T=3, stream=True, event_input=True, forward=stream.spiking_forward
+    )
+    network.calibrate([frames])
+    meter = EnergyMeter()
+    network.predict(frames, meter)
+    report = meter.report()
+    assert report.macs == 0
+    layers = {layer.name: layer for layer in report.layers}
+    assert layers["input"].spikes == pytest.approx(float(frames.sum()) / 8)
+    first = next(layer for layer in report.layers if layer.sops > 0)
+    assert first.macs == 0
+
+
+def test_steps_of_a_stream_see_only_the_past():
+    stream = task("stream", T=4)
+    torch.manual_seed(0)
+    ann = stream.build_module().eval()
+    frames = stream.inputs("train", torch.arange(4))
+    network = convert(ann, frames, T=4, stream=True, forward=stream.spiking_forward)
+    network.calibrate([frames])
+    other = frames.clone()
+    other[2:] = other[2:].flip(-1)
+    before, after = network.steps(frames), network.steps(other)
+    assert torch.allclose(before[:2], after[:2])
+    assert not torch.allclose(before[2:], after[2:])
+
+
+def test_training_samples_move_by_whole_pixels_and_keep_their_events():
+    dataset = task().dataset
+    indices = torch.arange(6)
+    moved = dataset.training_batch(indices, 0, torch.Generator().manual_seed(0))
+    still = dataset.split("train").fetch(indices)
+    assert moved.shape == still.shape and not torch.equal(moved, still)
+    assert torch.allclose(moved.sum((1, 2, 3)), still.sum((1, 2, 3)), rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"mode": "live"}, "'stream' or 'static'; got 'live'"),
+        ({"dataset": {"type": "mnist5k"}}, "holds no events"),
+    ],
+)
+def test_wrong_options_are_one_sentence(options: dict[str, Any], sentence: str):
+    config = {"type": "events", "dataset": {"type": "dvs_mnist"}, **options}
+    load_tasks()
+    with pytest.raises(ConfigError, match=sentence):
+        build(TASKS, "task", config, model=LENET, T=2)
