@@ -18,6 +18,10 @@ class UnsupportedModelError(AdacalError):
     """The network has an operation or structure that cannot be converted as asked."""
 
 
+class InputError(AdacalError):
+    """Inputs are no batch that the network can take (kind, shape, type, number of frames)."""
+
+
 class CalibrationError(AdacalError):
     """Calibration data or statistics are unusable (empty, NaN, wrong shape)."""
 
@@ -33,7 +37,8 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
     "no method named 'percentil'; did you mean 'percentile'? known: ann, percentile"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(got, names, n=1)
+    plain = {name.lower(): name for name in names}
+    near = [plain[name] for name in difflib.get_close_matches(got.lower(), plain, n=1)]
     hint = f"; did you mean '{near[0]}'?" if near else ";"
     listing = ", ".join(names) or "none"
     return f"no {kind} named '{got}'{hint} known: {listing}"
