@@ -17,7 +17,7 @@ import tasks.models.vgg  # noqa: F401  (the four imports register the models)
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import DATASETS, MODELS, TASKS, build, import_all
 from adacal.suite.task import Batch, Evaluation, Metric, Predict, Task
-from tasks.checkpoints import file_sha256, load_checkpoint, resolve_checkpoint
+from tasks.checkpoints import file_sha256, load_checkpoint, require_writable, resolve_checkpoint
 from tasks.data.base import ImageDataset
 from tasks.training import make_schedule, train_classifier
 
@@ -64,6 +64,8 @@ class Classification2D(Task):
         self.dataset_name = str(dataset.get("type"))
         self.dataset: ImageDataset = build(DATASETS, "dataset", dict(dataset))
         own_schedule = options.pop("schedule", None) or {}
+        if not isinstance(own_schedule, Mapping):
+            raise ConfigError(f"model.schedule must be a dict; got {own_schedule!r}")
         self.schedule = None if schedule is None else {**schedule, **own_schedule}
         if max_test_samples is not None and max_test_samples < 1:
             raise ConfigError(f"max_test_samples must be 1 or more; got {max_test_samples}")
@@ -187,12 +189,14 @@ class Classification2D(Task):
 
         Raises:
             ConfigError: there is no schedule, or the checkpoint is not a safetensors path.
+            DataError: the checkpoint cannot be written, or training diverged.
         """
         schedule = make_schedule(self.schedule)
         if self.checkpoint.suffix != ".safetensors":
             raise ConfigError(
                 f"training writes safetensors; got checkpoint '{self.checkpoint}'; change its name"
             )
+        require_writable(self.checkpoint)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.build_module()
