@@ -103,7 +103,10 @@ def matrix(
     store = _store(results)
     session = Session(device=pick_device(device))
     if dry_run:
-        console.show_plan(matrices.plan(cells, store, session))
+        plan = matrices.plan(cells, store, session)
+        console.show_plan(plan)
+        if any(state.startswith("cannot run") for _, state in plan):
+            ctx.exit(EXIT_FAILED)
         return
     with console.progress_bars() as bars:
         outcome = matrices.run_matrix(cells, store, session, threads, bars.listener(len(cells)))

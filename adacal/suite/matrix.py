@@ -275,9 +275,20 @@ def _check_keys(matrix: Mapping[str, Any], origin: str) -> None:
     for key in LISTS:
         if not isinstance(matrix.get(key), list) or not matrix[key]:
             raise ConfigError(f"{origin}: '{key}' must be a list with at least one entry")
+    for key in DEFAULTS:
+        if not isinstance(matrix.get(key, {}), dict):
+            raise ConfigError(f"{origin}: '{key}' must be a dict; got {matrix[key]!r}")
+    for key in RULES:
+        found = matrix.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(rule, dict) for rule in found):
+            raise ConfigError(
+                f"{origin}: '{key}' must be a list of dicts; got {found!r}; write {key}=[dict(...)]"
+            )
     for rule in matrix.get("cells", []):
-        if set(rule) != {"when", "set"}:
-            raise ConfigError(f"{origin}: an entry of 'cells' is dict(when=..., set=...)")
+        if set(rule) != {"when", "set"} or not all(isinstance(x, dict) for x in rule.values()):
+            raise ConfigError(
+                f"{origin}: an entry of 'cells' is dict(when=dict(...), set=dict(...)); got {rule}"
+            )
     rules = [*matrix.get("exclude", []), *(rule["when"] for rule in matrix.get("cells", []))]
     for rule in rules:
         for key in rule:
