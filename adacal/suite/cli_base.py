@@ -42,7 +42,9 @@ class OneSentence(click.Group):
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except KeyboardInterrupt:
-            self._say("stopped; what was finished is recorded, run it again to go on")
+            several = ctx.invoked_subcommand == "matrix"
+            kept = "what was finished is recorded" if several else "nothing was recorded"
+            self._say(f"stopped; {kept}, run it again{' to go on' if several else ''}")
             ctx.exit(EXIT_INTERRUPTED)
         except AdacalError as error:
             self._trace(ctx)

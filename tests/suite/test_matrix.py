@@ -77,6 +77,8 @@ def test_cells_override_what_they_match(base: Path) -> None:
         ({"exclude": [{"modell": "x"}]}, "no rule key named 'modell'; did you mean 'model'?"),
         ({"cells": [{"when": {}}]}, "an entry of 'cells' is dict(when=dict(...), set=dict(...))"),
         ({"exclude": [{"T": [2, 4]}]}, "nothing is left to run"),
+        ({"exclude": [{"method": "toy_anx"}]}, "in a rule named 'toy_anx'; did you mean"),
+        ({"exclude": [{"model": ["toy_net", "net"]}]}, "no model in a rule named 'net'"),
         ({"exclude": None}, "'exclude' must be a list of dicts; got None"),
         ({"exclude": "toy_ann"}, "'exclude' must be a list of dicts; got 'toy_ann'"),
         ({"exclude": {"T": 2}}, "'exclude' must be a list of dicts"),
