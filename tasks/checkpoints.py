@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,18 +58,46 @@ def save_checkpoint(path: Path, module: nn.Module, notes: Mapping[str, str] | No
 
     Returns:
         The sha256 of the file.
+
+    Raises:
+        DataError: it cannot be written there.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    temporary = _temporary(path)
     try:
         save_file(state, temporary, metadata=dict(notes or {}))
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"checkpoint '{path}' cannot be written ({error}); free space") from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return file_sha256(path)
+
+
+def require_writable(path: Path) -> None:
+    """Proves that a checkpoint can be written there; what lies there is left as it is.
+
+    Raises:
+        DataError: it cannot.
+    """
+    _temporary(path).unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise DataError(
+            f"checkpoint '{path}' cannot be written ({error.strerror}); name another place with "
+            "model.checkpoint"
+        ) from error
+    os.close(handle)
+    if path.is_dir():
+        Path(name).unlink(missing_ok=True)
+        raise DataError(f"checkpoint '{path}' is a folder; name a file with model.checkpoint")
+    return Path(name)
 
 
 def load_checkpoint(path: Path, module: nn.Module) -> None:
@@ -126,12 +154,14 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         DataError: the file is damaged or holds more than tensors.
     """
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    # A damaged file can fail in many ways; torch's own advice is to open it unsafely.
+    except Exception as error:
         raise DataError(
-            f"checkpoint '{path}' is damaged or holds more than tensors ({first}); "
-            "save the plain state dict"
+            f"checkpoint '{path}' is damaged or holds more than tensors "
+            f"({type(error).__name__}); save the plain state dict"
         ) from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
@@ -155,4 +185,9 @@ def check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Te
             raise DataError(
                 f"checkpoint '{path}' does not fit: '{key}' has shape {tuple(state[key].shape)}, "
                 f"the model needs {tuple(value.shape)}; check the number of classes and the widths"
+            )
+        if state[key].is_floating_point() != value.is_floating_point():
+            raise DataError(
+                f"checkpoint '{path}' does not fit: '{key}' is {state[key].dtype}, the model needs "
+                f"{value.dtype}; quantised weights must be made floats first"
             )

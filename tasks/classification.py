@@ -18,7 +18,7 @@ import tasks.models.vgg  # noqa: F401  (the four imports register the models)
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import DATASETS, MODELS, build, import_all
 from adacal.suite.task import Batch, Evaluation, Metric, Predict, Task
-from tasks.checkpoints import file_sha256, load_checkpoint, resolve_checkpoint
+from tasks.checkpoints import file_sha256, load_checkpoint, require_writable, resolve_checkpoint
 from tasks.data.base import ImageDataset
 from tasks.training import make_schedule, train_classifier
 
@@ -63,6 +63,8 @@ class ClassificationTask(Task):
         self.dataset_name = str(dataset.get("type"))
         self.dataset: ImageDataset = build(DATASETS, "dataset", dict(dataset))
         own_schedule = options.pop("schedule", None) or {}
+        if not isinstance(own_schedule, Mapping):
+            raise ConfigError(f"model.schedule must be a dict; got {own_schedule!r}")
         self.schedule = None if schedule is None else {**schedule, **own_schedule}
         if max_test_samples is not None and max_test_samples < 1:
             raise ConfigError(f"max_test_samples must be 1 or more; got {max_test_samples}")
@@ -177,6 +179,7 @@ class ClassificationTask(Task):
         *,
         seed: int = 0,
         device: torch.device | str | None = None,
+        overwrite: bool = False,
     ) -> dict[str, Any]:
         """Trains the network by the schedule and writes its checkpoint and training log.
 
@@ -184,15 +187,25 @@ class ClassificationTask(Task):
             log: called after each epoch.
             seed: of the weights, the order and the augmentation.
             device: where to train; the GPU if there is one.
+            overwrite: whether a checkpoint that is there may be replaced; records of its network
+                could not be verified any more.
 
         Raises:
-            ConfigError: there is no schedule, or the checkpoint is not a safetensors path.
+            ConfigError: there is no schedule, the checkpoint is not a safetensors path, or it is
+                there and `overwrite` is not set.
+            DataError: the checkpoint cannot be written, or training diverged.
         """
         schedule = make_schedule(self.schedule)
         if self.checkpoint.suffix != ".safetensors":
             raise ConfigError(
                 f"training writes safetensors; got checkpoint '{self.checkpoint}'; change its name"
             )
+        if self.checkpoint.is_file() and not overwrite:
+            raise ConfigError(
+                f"'{self.checkpoint}' holds a trained network already; pass --overwrite to replace "
+                "it, or write elsewhere with --cfg-options model.checkpoint=PATH.safetensors"
+            )
+        require_writable(self.checkpoint)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.build_module()

@@ -7,6 +7,7 @@ keep back a part of the training split with `holdout`.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import tempfile
@@ -20,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adacal.core.errors import ConfigError
+from adacal.core.checks import check_names, check_number, check_whole
+from adacal.core.errors import ConfigError, DataError
 from tasks.checkpoints import save_checkpoint
 from tasks.data.base import ImageDataset, Split
 
@@ -64,16 +66,22 @@ class Schedule:
         Raises:
             ConfigError: a value is out of range.
         """
-        positive = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        for name, value in positive.items():
-            if value <= 0:
-                raise ConfigError(f"schedule.{name} must be positive; got {value}; correct it")
-        shares = {"momentum": self.momentum, "warmup": self.warmup, "holdout": self.holdout}
-        for name, value in {**shares, "label_smoothing": self.label_smoothing}.items():
-            if not 0.0 <= value < 1.0:
+        check_whole("schedule.epochs", self.epochs, example=20)
+        check_whole("schedule.batch_size", self.batch_size, example=64)
+        check_number("schedule.lr", self.lr, 0, above=True, example=0.1)
+        check_number("schedule.weight_decay", self.weight_decay, 0, example=5e-4)
+        for name in ("momentum", "warmup", "holdout", "label_smoothing"):
+            value = getattr(self, name)
+            check_number(f"schedule.{name}", value, 0)
+            if value >= 1:
                 raise ConfigError(f"schedule.{name} must lie in [0, 1); got {value}; correct it")
-        if self.max_samples is not None and self.max_samples < 1:
-            raise ConfigError(f"schedule.max_samples must be 1 or more; got {self.max_samples}")
+        for name in ("decay_all", "augment"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(
+                    f"schedule.{name} must be True or False; got {getattr(self, name)!r}"
+                )
+        if self.max_samples is not None:
+            check_whole("schedule.max_samples", self.max_samples)
 
 
 def make_schedule(options: Mapping[str, Any] | None) -> Schedule:
@@ -84,10 +92,7 @@ def make_schedule(options: Mapping[str, Any] | None) -> Schedule:
     """
     if options is None:
         raise ConfigError("the config has no 'schedule', so nothing can be trained; add one")
-    unknown = set(options) - set(Schedule.__dataclass_fields__)
-    if unknown:
-        known = ", ".join(Schedule.__dataclass_fields__)
-        raise ConfigError(f"schedule has no option '{sorted(unknown)[0]}'; known: {known}")
+    check_names("schedule option", options, Schedule.__dataclass_fields__)
     return Schedule(**options)
 
 
@@ -117,10 +122,19 @@ def train_classifier(
 
     Returns:
         The training log as written.
+
+    Raises:
+        ConfigError: nothing is left to train on.
+        DataError: training diverged, or the checkpoint cannot be written.
     """
     started = time.perf_counter()
     split = dataset.split("train")
     chosen, held_out = divide(split.labels, schedule)
+    if not chosen.numel():
+        raise ConfigError(
+            f"schedule.holdout={schedule.holdout} leaves nothing of {held_out.numel()} samples to "
+            "train on; lower it or raise schedule.max_samples"
+        )
     generator = torch.Generator().manual_seed(seed)
     module.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
@@ -157,6 +171,11 @@ def train_classifier(
             scheduler.step()
             total_loss += float(loss.detach()) * indices.numel()
             correct += int((logits.argmax(1) == targets).sum())
+        if not math.isfinite(total_loss):
+            raise DataError(
+                f"training diverged in epoch {epoch + 1} (the loss is {total_loss}); nothing was "
+                f"written; lower schedule.lr, now {schedule.lr:g}"
+            )
         row = {
             "epoch": epoch + 1,
             "loss": total_loss / chosen.numel(),
@@ -169,6 +188,11 @@ def train_classifier(
         history.append(row)
         if log is not None:
             log(row)
+    if not all(bool(torch.isfinite(value).all()) for value in module.state_dict().values()):
+        raise DataError(
+            f"training diverged: weights are NaN or infinite; nothing was written; lower "
+            f"schedule.lr, now {schedule.lr:g}"
+        )
     module.to(memory_format=torch.contiguous_format).eval()
     test = dataset.split("test")
     result: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adacal.core.errors import ConfigError
+from adacal.core.checks import check_number, check_whole
 from adacal.core.neuron import BurstNeuron, per_channel
 from adacal.core.sites import Site
 from adacal.core.traces import Producer, Trace, traced_tensors
@@ -34,11 +34,10 @@ class WeightOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.iterations < 0 or self.learning_rate <= 0 or self.batch_size < 1:
-            raise ConfigError(
-                "advanced calibration needs iterations >= 0, learning_rate > 0 and batch_size >= 1;"
-                f" got {self.iterations}, {self.learning_rate}, {self.batch_size}"
-            )
+        check_whole("iterations", self.iterations, 0, example=200)
+        check_number("learning_rate", self.learning_rate, 0, above=True, example=1e-4)
+        check_whole("batch_size", self.batch_size, example=32)
+        check_whole("seed", self.seed, 0)
 
 
 def improve(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from adacal.core import advanced
+from adacal.core.checks import check_choice, check_names, check_number, check_whole
 from adacal.core.divergence import symmetric_kl
-from adacal.core.errors import CalibrationError, ConfigError, unknown_name
+from adacal.core.errors import CalibrationError, ConfigError
+from adacal.core.inputs import joined_inputs
 from adacal.core.matching import matched_threshold, restore_mean
 from adacal.core.neuron import BurstNeuron, by_channel
 from adacal.core.sites import Site
@@ -67,25 +69,25 @@ class CalibrationOptions:
     weight_options: advanced.WeightOptions = advanced.WeightOptions()
 
     def __post_init__(self) -> None:
-        if self.mode not in {"none", "light", "advanced"}:
-            raise ConfigError(f"calibration must be none, light or advanced; got {self.mode!r}")
-        if self.threshold not in get_args(Threshold):
-            raise ConfigError(unknown_name("threshold", self.threshold, get_args(Threshold)))
+        check_choice("calibration mode", self.mode, get_args(Mode))
+        check_choice("threshold", self.threshold, get_args(Threshold))
         if self.threshold == "matched" and self.mode == "none":
             raise ConfigError(
                 "matched thresholds come with a shift of their own; got threshold='matched' with "
                 "calibration 'none'; calibrate with mode='light', or take threshold='mmse'"
             )
-        if not 0 < self.level <= 1:
-            raise ConfigError(f"level must lie in (0, 1]; got {self.level}; try 0.999")
-        if not 0 <= self.potential_share <= 1:
+        check_number("level", self.level, 0, 1, above=True, example=0.999)
+        check_number("potential_share", self.potential_share, 0, 1, example=0.3)
+        check_number("damping", self.damping, 0, 1, above=True, example=0.7)
+        check_whole("repeats", self.repeats, example=6)
+        check_whole("sample_limit", self.sample_limit, example=4096)
+        for name in ("per_channel", "potential", "weights"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be True or False; got {getattr(self, name)!r}")
+        if not isinstance(self.weight_options, advanced.WeightOptions):
             raise ConfigError(
-                f"potential_share must lie in [0, 1]; got {self.potential_share}; try 0.3"
-            )
-        if self.repeats < 1 or not 0 < self.damping <= 1:
-            raise ConfigError(
-                f"repeats must be at least 1 and damping in (0, 1]; got {self.repeats} and "
-                f"{self.damping}"
+                f"weight_options must be WeightOptions(...) of adacal.core.advanced; got "
+                f"{self.weight_options!r}"
             )
 
     def matches(self, neuron: BurstNeuron) -> bool:
@@ -120,8 +122,15 @@ def calibrate(
     Raises:
         CalibrationError: no samples, or NaN among activations.
     """
-    setting = CalibrationOptions(mode=mode, **options)
-    inputs = joined_inputs(batches, stream=network.stream)
+    setting = options_of(mode, options)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ConfigError(
+            f"generator must be a torch.Generator; got {generator!r}; write "
+            "torch.Generator().manual_seed(0)"
+        )
+    if not callable(divergence):
+        raise ConfigError(f"divergence must be a function of two outputs; got {divergence!r}")
+    inputs = joined_inputs(batches, network)
     network.weight_changes = {}
     random = generator if generator is not None else torch.Generator().manual_seed(0)
     free: set[str] = set()
@@ -166,19 +175,21 @@ def calibrate(
     return float(divergence(ann, snn).mean())
 
 
-def joined_inputs(batches: Sequence[Any], *, stream: bool = False) -> Tensor:
-    """Joins the inputs of batches (tensors, or tuples that begin with one).
+def options_of(
+    mode: str, options: Mapping[str, Any], also: Sequence[str] = ()
+) -> CalibrationOptions:
+    """Returns the options checked, so that a search can refuse them before it begins.
 
+    Args:
+        mode: calibration mode.
+        options: by name.
+        also: further names that the caller knows, for the sentence about a wrong one.
     Raises:
-        CalibrationError: there are none, or they hold NaN or infinite values.
+        ConfigError: an unknown name, or a value out of range.
     """
-    found = [batch[0] if isinstance(batch, tuple | list) else batch for batch in batches]
-    if not found or not sum(tensor.numel() for tensor in found):
-        raise CalibrationError("no calibration samples were given; pass at least one batch")
-    inputs = torch.cat(found, dim=1 if stream else 0)
-    if not bool(torch.isfinite(inputs).all()):
-        raise CalibrationError("the calibration inputs hold NaN or infinite values; check the data")
-    return inputs
+    known = [field.name for field in fields(CalibrationOptions)]
+    check_names("option", options, dict.fromkeys([*also, *known, "generator", "divergence"]))
+    return CalibrationOptions(mode=mode, **options)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from adacal.core import calibration
 from adacal.core.allocation import Allocation, allocate, minimise_cost
+from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
+from adacal.core.inputs import joined_inputs
 from adacal.core.neuron import BurstNeuron
 from adacal.core.sensitivity import Candidate, Cost, Method, Tables, measure_tables
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 HARMLESS = 0.02
 """Divergence in nats that hardly changes an answer; growth below it is no reason to hold back."""
+
+_OPTIONS = ("ratios", "tolerance", "max_growth", "sensitivity", "cost", "mode", "samples")
+_MOST_RATIOS = 1000
 
 
 def compress(
@@ -62,9 +67,15 @@ def compress(
             below 1.
     """
     check_options(ratios, tolerance, max_growth)
+    check_whole("samples", samples, example=64)
+    check_choice("sensitivity", sensitivity, get_args(Method))
+    check_choice("cost", cost, get_args(Cost))
+    calibration.options_of(mode, calibration_options, also=_OPTIONS)
+    if "threshold" in calibration_options:
+        raise ConfigError("compress raises the thresholds that are set; leave out 'threshold'")
     first, last, step = ratios
     tried = [float(r) for r in np.arange(first, last + step / 2, step)]
-    inputs = calibration.joined_inputs(batches, stream=network.stream)
+    inputs = joined_inputs(batches, network)
     few = inputs[:, :samples] if network.stream else inputs[:samples]
     start = {name: _by_channel(neuron) for name, neuron in network.neurons.items()}
     candidates = {
@@ -155,12 +166,19 @@ def check_options(
     ratios: Sequence[float], tolerance: float, max_growth: float | None = None
 ) -> None:
     """Raises ConfigError for options of `compress` that make no sense."""
-    if len(ratios) != 3 or not 1 <= ratios[0] <= ratios[1] or ratios[2] <= 0:
-        raise ConfigError(f"ratios must be (first >= 1, last, step > 0); got {tuple(ratios)}")
-    if not tolerance >= 1:
-        raise ConfigError(f"tolerance must be at least 1 (no worse than now); got {tolerance}")
-    if max_growth is not None and not max_growth >= 1:
-        raise ConfigError(f"max_growth must be at least 1, or None; got {max_growth}; try 1.5")
+    if not isinstance(ratios, tuple | list) or len(ratios) != 3:
+        raise ConfigError(f"ratios must be (first >= 1, last, step > 0); got {ratios!r}")
+    for value in ratios:
+        check_number("each of ratios", value)
+    first, last, step = ratios
+    if not 1 <= first <= last or step <= 0 or (last - first) / step > _MOST_RATIOS:
+        raise ConfigError(
+            f"ratios must be (first >= 1, last, step > 0), at most {_MOST_RATIOS} of them; got "
+            f"{tuple(ratios)}; try (1.0, 10.0, 0.5)"
+        )
+    check_number("tolerance", tolerance, 1, example=1)
+    if max_growth is not None:
+        check_number("max_growth (or None)", max_growth, 1, example=1.5)
 
 
 def _by_channel(neuron: BurstNeuron) -> Tensor:

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from adacal.core.errors import ConfigError, UnsupportedModelError, unknown_name
+from adacal.core.checks import check_choice, check_whole
+from adacal.core.errors import UnsupportedModelError
+from adacal.core.inputs import check_batch, refuse_unusable
 from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout
 from adacal.core.network import Forward, SpikingNetwork, call_module
@@ -48,6 +50,7 @@ def convert(
         forward: how to call the module for its raw outputs.
     Raises:
         ConfigError: T or max_spikes out of range, an unknown max_pool or half_threshold.
+        InputError: the example is no batch that the network can take.
         UnsupportedModelError: nothing to convert, NaN weights, training mode left on, or an
             operation that cannot be converted as asked.
 
@@ -56,16 +59,11 @@ def convert(
     >>> [site.name for site in network.report()], tuple(network(torch.ones(5, 2)).shape)
     (['1'], (5, 2))
     """
-    if not isinstance(T, int) or isinstance(T, bool) or T < 1:
-        raise ConfigError(f"T must be a whole number of at least 1; got {T!r}; try T=8")
-    if not isinstance(max_spikes, int) or isinstance(max_spikes, bool) or max_spikes < 1:
-        raise ConfigError(f"max_spikes must be a whole number of at least 1; got {max_spikes!r}")
-    if max_pool not in get_args(MaxPool):
-        raise ConfigError(unknown_name("max_pool option", str(max_pool), get_args(MaxPool)))
-    if half_threshold not in get_args(HalfThreshold):
-        known = get_args(HalfThreshold)
-        raise ConfigError(unknown_name("half_threshold option", str(half_threshold), known))
-    _refuse_unusable(ann)
+    check_whole("T", T, example=8)
+    check_whole("max_spikes", max_spikes)
+    check_choice("half_threshold option", half_threshold, get_args(HalfThreshold))
+    refuse_unusable(ann)
+    check_batch(example_input, stream=stream)
     module = copy.deepcopy(ann).eval().requires_grad_(False)
     network = SpikingNetwork(
         module,
@@ -75,6 +73,7 @@ def convert(
         max_pool=max_pool,
         stream=stream,
         event_input=event_input,
+        sample_shape=tuple(example_input.shape[1 + int(stream) :]),
     )
     _find_sites(network, example_input, max_spikes, spread=half_threshold == "spread")
     return network
@@ -98,6 +97,11 @@ def _find_sites(
         )
         output = neuron.activation(rows)
         peak = by_channel(output, site.channel_dim).abs().amax()
+        if not bool(torch.isfinite(peak)):
+            raise UnsupportedModelError(
+                f"activations at '{site.name}' are NaN or infinite on the example input; check "
+                "the weights, the running statistics and the input normalisation"
+            )
         neuron.threshold = torch.clamp_min(peak / max_spikes, 1e-6).detach()
         neurons[site.name] = neuron
         return output, None
@@ -108,29 +112,10 @@ def _find_sites(
         network.module, layout, look, strict=network.strict, max_pool=network.max_pool
     )
     mode.run(network.forward, torch.cat([example, example]), static=not network.stream)
-    if not mode.sites:
+    if not neurons:
         raise UnsupportedModelError(
             "the network calls no activation function that spikes could compute "
             "(relu, relu6, clamp at 0, leaky relu, prelu); there is nothing to convert"
         )
     network.sites, network.neurons = mode.sites, neurons
     network.synaptic_calls = dict(mode.synaptic_calls)
-
-
-def _refuse_unusable(ann: nn.Module) -> None:
-    for path, module in ann.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise UnsupportedModelError(
-                f"'{path or type(ann).__name__}' is a compiled script, whose activations cannot be "
-                "seen; pass the Python module it was made from"
-            )
-        if type(module).__name__ == "OptimizedModule":
-            raise UnsupportedModelError(
-                f"'{path or 'the network'}' is the result of torch.compile; pass the module before"
-            )
-    for name, value in [*ann.named_parameters(), *ann.named_buffers()]:
-        if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all()):
-            raise UnsupportedModelError(
-                f"'{name}' holds NaN or infinite values; the checkpoint is damaged or training "
-                "diverged; load a sound one"
-            )

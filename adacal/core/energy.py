@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from adacal.core.counting import LayerCount, SynapseCounter
+from adacal.core.errors import InputError
 
 MAC_PJ = 4.6
 ACCUMULATE_PJ = 0.9
@@ -62,10 +63,10 @@ class EnergyMeter(SynapseCounter):
         """Returns counts and energies, per sample.
 
         Raises:
-            ValueError: nothing was measured.
+            InputError: nothing was measured.
         """
         if not self.samples:
-            raise ValueError("nothing was measured; give this meter to predict() first")
+            raise InputError("nothing was measured; give this meter to predict() first")
         total = _sum(list(self.layers.values()))
         per_sample = 1.0 / self.samples
         macs, sops = total.macs, total.sops

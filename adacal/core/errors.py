@@ -18,6 +18,10 @@ class UnsupportedModelError(AdacalError):
     """The network has an operation or structure that cannot be converted as asked."""
 
 
+class InputError(AdacalError):
+    """Inputs are no batch that the network can take (kind, shape, type, number of frames)."""
+
+
 class CalibrationError(AdacalError):
     """Calibration data or statistics are unusable (empty, NaN, wrong shape)."""
 
@@ -26,14 +30,20 @@ class DataError(AdacalError):
     """A dataset, checkpoint or record is missing, damaged or of another kind."""
 
 
+_MOST_LISTED = 12
+
+
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
-    """Says that a name is not known, offers the nearest one and lists all.
+    """Says that a name is not known, offers the nearest one and lists all that is not too long.
 
     >>> unknown_name("method", "percentil", ["percentile", "ann"])
     "no method named 'percentil'; did you mean 'percentile'? known: ann, percentile"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(got, names, n=1)
+    plain = {name.lower(): name for name in names}
+    near = [plain[name] for name in difflib.get_close_matches(got.lower(), plain, n=1)]
     hint = f"; did you mean '{near[0]}'?" if near else ";"
+    if near and len(names) > _MOST_LISTED:
+        return f"no {kind} named '{got}'; did you mean '{near[0]}'?"
     listing = ", ".join(names) or "none"
     return f"no {kind} named '{got}'{hint} known: {listing}"

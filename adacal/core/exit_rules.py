@@ -31,9 +31,10 @@ class ExitRule:
         """Checks the score's name and that there are finite thresholds."""
         if self.score not in get_args(Score):
             raise ConfigError(unknown_name("exit score", self.score, get_args(Score)))
-        if not self.thresholds or not all(math.isfinite(value) for value in self.thresholds):
+        several = isinstance(self.thresholds, tuple | list) and len(self.thresholds) > 0
+        if not several or not all(_finite(value) for value in self.thresholds):
             raise ConfigError(
-                f"exit thresholds must be finite, one per step; got {self.thresholds}; "
+                f"exit thresholds must be finite, one per step; got {self.thresholds!r}; "
                 "fit them or give a number between 0 and 1 for every step"
             )
 
@@ -192,6 +193,10 @@ def apply_rule(outputs: Tensor, rule: ExitRule) -> tuple[Tensor, Tensor]:
     done = torch.stack([rule.exits(outputs[step], step) for step in range(steps)])
     first = done.int().argmax(0)
     return outputs[first, torch.arange(samples, device=outputs.device)], first + 1
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _scores(outputs: Tensor, kind: Score) -> Tensor:

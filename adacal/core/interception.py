@@ -16,6 +16,7 @@ from adacal.core.calls import Call, read_call
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.execution import Execution
 from adacal.core.functions import ActivationCall, Role
+from adacal.core.inputs import blame_inputs
 from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
 from adacal.core.products import product_of
@@ -87,8 +88,12 @@ class SpikingMode(TorchFunctionMode):
 
     def run_traced(self, forward: Callable[[nn.Module, Any], Any], rows: Tensor) -> Any:
         """As `run`, for rows that already carry a trace (spiking input)."""
-        with self._names.following(self.module), self:
-            result = forward(self.module, rows)
+        try:
+            with self._names.following(self.module), self:
+                result = forward(self.module, rows)
+        except Exception as error:
+            blame_inputs(self.module, forward, rows, error)
+            raise
         for tensor in traced_tensors(result):
             at = known_of(tensor).row_dim
             if at:

@@ -6,16 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from adacal.core import calibration, compression, search, storage, timesteps
+from adacal.core.checks import check_choice, check_names, check_whole
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.exit_rules import ExitRule, Score
+from adacal.core.inputs import check_batch
 from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout, RunState
 from adacal.core.nests import join_tensors, map_tensors
@@ -43,6 +45,7 @@ class SpikingNetwork(Converted):
         sites: every site in calling order, analogue ones included.
         weight_changes: added to weights for the spiking stream (advanced calibration), by module.
         exit_rule: early exit used by `predict`, if set.
+        sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
     """
 
     def __init__(
@@ -55,7 +58,12 @@ class SpikingNetwork(Converted):
         max_pool: MaxPool = "running_max",
         stream: bool = False,
         event_input: bool = False,
+        sample_shape: Sequence[int] | None = None,
     ) -> None:
+        check_whole("T", T, example=8)
+        check_choice("max_pool option", max_pool, get_args(MaxPool))
+        if not callable(forward):
+            raise ConfigError(f"forward must be a function of (module, inputs); got {forward!r}")
         self.module = module
         self.T = T
         self.forward = forward
@@ -63,6 +71,7 @@ class SpikingNetwork(Converted):
         self.max_pool: MaxPool = max_pool
         self.stream = stream
         self.event_input = event_input
+        self.sample_shape = sample_shape
         self.neurons: dict[str, BurstNeuron] = {}
         self.sites: list[Site] = []
         self.synaptic_calls: dict[str, int] = {}
@@ -108,6 +117,7 @@ class SpikingNetwork(Converted):
         Returns:
             `.output` [B, K] at each sample's exit and `.timesteps` [B].
         """
+        self._check(inputs)
         prediction = timesteps.run_until_confident(self, inputs, rule, meter)
         self._keep_rates(meter)
         return prediction
@@ -196,6 +206,7 @@ class SpikingNetwork(Converted):
 
     def fit_exit_rule(self, batches: Batches, score: Score = "entropy", **options: Any) -> ExitRule:
         """Fits an exit rule on labelled calibration samples; see `adacal.core.timesteps`."""
+        check_names("option", options, ("score", "rule", "base", "tolerance"))
         return timesteps.fit_exit_rule(self, batches, score=score, **options)
 
     # looking and keeping -----------------------------------------------------------------------
@@ -206,11 +217,21 @@ class SpikingNetwork(Converted):
 
     def save(self, path: str | Path) -> None:
         """Writes neurons and weight changes as safetensors with a JSON header."""
-        storage.save(self, Path(path))
+        storage.save(self, path)
 
     def to(self, device: torch.device | str) -> SpikingNetwork:
-        """Moves the network to a device, in place."""
-        self.module.to(device)
+        """Moves the network to a device, in place.
+
+        Raises:
+            ConfigError: no such device here.
+        """
+        try:
+            self.module.to(device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"device '{device}' cannot be used here ({reason}); try cpu") from (
+                error
+            )
         for neuron in self.neurons.values():
             neuron.to(device)
         self.weight_changes = {k: v.to(device) for k, v in self.weight_changes.items()}
@@ -220,6 +241,7 @@ class SpikingNetwork(Converted):
 
     def _outputs(self, inputs: Tensor, meter: EnergyMeter | None) -> Any:
         """Returns raw outputs [T*B, ...], computed in parts where a whole batch is too large."""
+        self._check(inputs)
         dim = int(self.stream)
         size = self._samples_at_once(inputs)
         if inputs.shape[dim] <= size or (meter is not None and meter.keep_graph):
@@ -247,10 +269,6 @@ class SpikingNetwork(Converted):
 
     def _whole(self, inputs: Tensor, meter: EnergyMeter | None) -> Any:
         if self.stream:
-            if inputs.shape[0] != self.T:
-                raise ConfigError(
-                    f"a stream needs T={self.T} frames in dimension 0; got {inputs.shape[0]}"
-                )
             rows, batch = inputs.flatten(0, 1).clone(), inputs.shape[1]
         else:
             rows, batch = inputs.repeat(self.T, *[1] * (inputs.dim() - 1)), inputs.shape[0]
@@ -311,6 +329,10 @@ class SpikingNetwork(Converted):
                 "convert it with an example of the inputs it will see"
             )
         return outputs
+
+    def _check(self, inputs: Any) -> None:
+        check_whole("T", self.T, example=8)
+        check_batch(inputs, stream=self.stream, T=self.T, sample=self.sample_shape)
 
     def _keep_rates(self, meter: EnergyMeter | None) -> None:
         if meter is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from adacal.core.checks import check_choice, check_whole
 from adacal.core.errors import ConfigError
 from adacal.core.kernels import BurstParameters, burst_scan, capped_scan, signed_scan
 
@@ -64,13 +65,13 @@ class BurstNeuron:
         Raises:
             ConfigError: the threshold is not positive or `max_spikes` is below 1.
         """
-        if self.max_spikes < 1:
-            raise ConfigError(f"max_spikes must be at least 1; got {self.max_spikes}; try 1")
+        check_whole("max_spikes", self.max_spikes)
+        check_choice("kind of neuron", self.kind, get_args(Kind))
         theta = self._broadcast(self.threshold, sample)
-        if not bool((theta > 0).all()):
+        if not bool(((theta > 0) & torch.isfinite(theta)).all()):
             raise ConfigError(
-                f"every threshold must be positive; got {float(theta.min())}; calibrate the "
-                "network, or set a positive threshold"
+                f"every threshold must be positive and finite; got {float(theta.min())} to "
+                f"{float(theta.max())}; calibrate the network, or set a positive threshold"
             )
         shift: Tensor | None = self._broadcast(self.shift, sample)
         if isinstance(self.shift, float | int) and self.shift == 0:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adacal.core.calibration import joined_inputs
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
+from adacal.core.inputs import joined_inputs
 from adacal.core.kernels import quantise
 from adacal.core.network import SpikingNetwork
 from adacal.core.neuron import by_channel, per_channel
@@ -67,7 +67,7 @@ class QuantisedNetwork(Converted):
         self.search_log: dict[str, Any] = {}
         self._shift: dict[str, Tensor] = {}
         if correct_mean:
-            self._correct(joined_inputs(batches, stream=network.stream))
+            self._correct(joined_inputs(batches, network))
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from adacal.core import calibration
 from adacal.core.allocation import allocate
+from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
+from adacal.core.inputs import joined_inputs
 from adacal.core.neuron import by_channel
 from adacal.core.sensitivity import Candidate, Cost, Method, measure_tables, reference_activations
 from adacal.core.thresholds import mmse_threshold, sample_columns
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
+
+_OPTIONS = ("max_spikes", "budget", "ratio", "sensitivity", "cost", "mode", "samples")
 
 
 def adafire(
@@ -54,14 +58,10 @@ def adafire(
     Raises:
         ConfigError: an empty range, a budget outside it, or a ratio that is not positive.
     """
+    check_options(max_spikes, budget, ratio, samples, sensitivity, cost)
+    calibration.options_of(mode, calibration_options, also=_OPTIONS)
     low, high = max_spikes
-    if not 1 <= low <= high:
-        raise ConfigError(f"max_spikes must be a range (low, high) from 1; got {max_spikes}")
-    if not low <= budget <= high:
-        raise ConfigError(f"budget must lie in the range {max_spikes}; got {budget}")
-    if ratio <= 0:
-        raise ConfigError(f"ratio must be positive; got {ratio}; 1.0 is the uniform budget")
-    inputs = calibration.joined_inputs(batches, stream=network.stream)
+    inputs = joined_inputs(batches, network)
     few = inputs[:, :samples] if network.stream else inputs[:samples]
     for neuron in network.neurons.values():
         neuron.max_spikes = budget
@@ -95,6 +95,26 @@ def adafire(
         "uniform_sensitivity": float(tables.sensitivity[:, tried.index(budget)].sum()),
         "calibration_divergence": after,
     }
+
+
+def check_options(
+    max_spikes: Any, budget: Any, ratio: Any, samples: Any, sensitivity: Any, cost: Any
+) -> None:
+    """Raises ConfigError for options of `adafire` that make no sense."""
+    if not isinstance(max_spikes, tuple | list) or len(max_spikes) != 2:
+        raise ConfigError(f"max_spikes must be a range (low, high); got {max_spikes!r}; try (1, 8)")
+    for name, value in (("max_spikes", max_spikes[0]), ("max_spikes", max_spikes[1])):
+        check_whole(name, value)
+    check_whole("budget", budget, example=4)
+    check_whole("samples", samples, example=64)
+    if not max_spikes[0] <= budget <= max_spikes[1]:
+        raise ConfigError(
+            f"adafire needs 1 <= low <= budget <= high; got max_spikes={tuple(max_spikes)} and "
+            f"budget={budget}; try max_spikes=(1, 8), budget=4"
+        )
+    check_number("ratio", ratio, 0, above=True, example=1)
+    check_choice("sensitivity", sensitivity, get_args(Method))
+    check_choice("cost", cost, get_args(Cost))
 
 
 def threshold_candidates(

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from adacal.core.checks import check_choice
 from adacal.core.energy import ACCUMULATE_PJ, EnergyMeter
-from adacal.core.errors import ConfigError, UnsupportedModelError
+from adacal.core.errors import UnsupportedModelError
 from adacal.core.kernels import count_spikes, quantise
 from adacal.core.neuron import BurstNeuron, per_channel
 from adacal.core.sites import Site
@@ -78,10 +79,8 @@ def measure_tables(
     Raises:
         ConfigError: an unknown sensitivity or cost.
     """
-    if sensitivity not in {"probe", "exact"}:
-        raise ConfigError(f"sensitivity must be 'probe' or 'exact'; got {sensitivity!r}")
-    if cost not in {"pj", "spikes"}:
-        raise ConfigError(f"cost must be 'pj' or 'spikes'; got {cost!r}")
+    check_choice("sensitivity", sensitivity, get_args(Method))
+    check_choice("cost", cost, get_args(Cost))
     reference = inputs.mean(0) if network.stream else inputs
     names = list(candidates)
     if sensitivity == "exact":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 
 from adacal.core.errors import DataError
 from adacal.core.exit_rules import ExitRule
+from adacal.core.inputs import refuse_unusable
 from adacal.core.neuron import BurstNeuron
 from adacal.core.sites import Site
 
@@ -27,7 +31,7 @@ _PLAIN = ("max_spikes", "channel_dim", "kind", "cap", "ratio", "spread_half_thre
 _OPTIONS = ("T", "strict", "max_pool", "stream", "event_input", "synaptic_calls")
 
 
-def save(network: SpikingNetwork, path: Path) -> None:
+def save(network: SpikingNetwork, path: str | Path) -> None:
     """Writes neurons and weight changes, atomically; the ANN's own weights are not in it.
 
     Raises:
@@ -54,27 +58,35 @@ def save(network: SpikingNetwork, path: Path) -> None:
         "options": {key: getattr(network, key) for key in _OPTIONS},
         "neurons": neurons,
         "sites": sites,
+        "sample_shape": None if network.sample_shape is None else list(network.sample_shape),
+        "weights": weights_digest(network.module),
         "exit_rule": {"score": rule.score, "thresholds": list(rule.thresholds)} if rule else None,
     }
-    temporary = path.with_name(f".{path.name}.tmp")
+    target = _path(path)
+    temporary = target.with_name(f".{target.name}.tmp")
     try:
         save_file(tensors, temporary, metadata={"adacal": json.dumps(header)})
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"'{path}' cannot be written: {error}; choose another folder") from error
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise DataError(f"'{target}' cannot be written: {error}; choose another folder") from error
 
 
-def load(path: str | Path, ann: nn.Module, **options: Any) -> SpikingNetwork:
+def load(
+    path: str | Path, ann: nn.Module, *, forward: Callable[[nn.Module, Any], Any] | None = None
+) -> SpikingNetwork:
     """Reads a saved network back onto its ANN; nothing is unpickled.
 
     Args:
         path: what `SpikingNetwork.save` wrote.
         ann: the ANN it was converted from (with its weights).
-        options: `forward`, where the network was converted with one.
+        forward: how to call the module, where the network was converted with a `forward`.
     Raises:
-        DataError: no such file, not of this format, or of a newer version.
+        DataError: no such file, not of this format, of a newer version, or of another network.
+        UnsupportedModelError: `ann` is no module, or holds NaN.
     """
-    source = Path(path)
+    source = _path(path)
     if not source.is_file():
         raise DataError(f"no saved network at '{source}'; write one with network.save(path)")
     try:
@@ -90,12 +102,54 @@ def load(path: str | Path, ann: nn.Module, **options: Any) -> SpikingNetwork:
             f"'{source}' has version {header['version']} and this adacal reads up to {VERSION}; "
             "update adacal"
         )
+    refuse_unusable(ann)
+    _require_same_network(source, header, ann)
     module = copy.deepcopy(ann).eval().requires_grad_(False)
     try:
+        options = {} if forward is None else {"forward": forward}
         network = _assembled(header, tensors, module, options)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"'{source}' is damaged: its header lacks {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"'{source}' is damaged: its header lacks or garbles {error}") from error
+    for name, neuron in network.neurons.items():
+        threshold = torch.as_tensor(neuron.threshold)
+        if not bool((torch.isfinite(threshold) & (threshold > 0)).all()):
+            raise DataError(
+                f"'{source}' is damaged: a threshold of '{name}' is not a positive number; save "
+                "the network again"
+            )
     return network
+
+
+def weights_digest(module: nn.Module) -> dict[str, str]:
+    """Returns the shape and a hash of every parameter and buffer, by name, as text."""
+    found = {}
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            found[name] = f"{list(value.shape)} {hashlib.sha256(raw.numpy().data).hexdigest()[:16]}"
+    return found
+
+
+def _require_same_network(source: Path, header: dict[str, Any], ann: nn.Module) -> None:
+    """Thresholds fit the weights they were calibrated with and no others."""
+    saved = header.get("weights")
+    if not isinstance(saved, dict):
+        return
+    given = weights_digest(ann)
+    for name in sorted({*saved, *given}):
+        there, here = saved.get(name, "absent"), given.get(name, "absent")
+        if there != here:
+            raise DataError(
+                f"'{source}' was saved with another network: '{name}' is {there} there and {here} "
+                "here (shape, hash); load it with the network and weights that were converted"
+            )
+
+
+def _path(path: str | Path) -> Path:
+    found = Path(path) if isinstance(path, str | os.PathLike) else None
+    if found is None or not found.name:
+        raise DataError(f"a saved network needs the path of a file; got {path!r}; name one")
+    return found
 
 
 def _assembled(
@@ -105,12 +159,13 @@ def _assembled(
 
     stored = dict(header["options"])
     calls = stored.pop("synaptic_calls")
-    network = SpikingNetwork(module, **stored, **options)
+    sample = header.get("sample_shape")
+    network = SpikingNetwork(module, **stored, **options, sample_shape=sample)
     network.synaptic_calls = calls
     for name, plain in header["neurons"].items():
         found: dict[str, Any] = dict(plain)
         for key in _TENSORS:
-            if f"neuron/{name}/{key}" in tensors:
+            if f"neuron/{name}/{key}" in tensors or key in ("threshold", "shift"):
                 found[key] = tensors[f"neuron/{name}/{key}"]
         network.neurons[name] = BurstNeuron(**found)
     network.weight_changes = {

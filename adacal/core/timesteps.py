@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from adacal.core import exit_rules
+from adacal.core.checks import check_choice, check_number
 from adacal.core.converted import Prediction
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import CalibrationError, ConfigError, UnsupportedModelError
-from adacal.core.exit_rules import ExitRule
+from adacal.core.exit_rules import ExitRule, Score
+from adacal.core.inputs import listed
 from adacal.core.layout import RunState
 
 if TYPE_CHECKING:
@@ -45,11 +47,11 @@ def fit_exit_rule(
     """
     check_options(score, rule, base, tolerance)
     outputs, labels = [], []
-    for batch in batches:
+    for batch in listed(batches):
         if not isinstance(batch, tuple | list) or len(batch) < 2:
             raise CalibrationError("fitting an exit rule needs labels; pass (inputs, labels) pairs")
         outputs.append(logits_by_step(network, batch[0]))
-        labels.append(torch.as_tensor(batch[1]))
+        labels.append(_labels(batch[1], outputs[-1].shape[1]))
     if not outputs:
         raise CalibrationError("no calibration samples were given; pass at least one batch")
     joined, wanted = torch.cat(outputs, 1), torch.cat(labels)
@@ -62,15 +64,24 @@ def fit_exit_rule(
 
 def check_options(score: str, rule: str, base: float, tolerance: float) -> None:
     """Raises ConfigError for options of `fit_exit_rule` that make no sense."""
-    if score not in {"entropy", "confidence"}:
-        raise ConfigError(f"the exit score must be 'entropy' or 'confidence'; got {score!r}")
-    if rule not in {"paper", "accuracy", "agreement"}:
-        raise ConfigError(f"the exit rule must be paper, accuracy or agreement; got {rule!r}")
-    if not 0 <= base <= 1 or not tolerance >= 0:
-        raise ConfigError(
-            f"an exit rule needs a base from 0 to 1 and a tolerance of at least 0 points; got "
-            f"{base} and {tolerance}; try 0.6 and 0"
+    check_choice("exit score", score, get_args(Score))
+    check_choice("exit rule", rule, ("paper", "accuracy", "agreement"))
+    check_number("base", base, 0, 1, example=0.6)
+    check_number("tolerance", tolerance, 0, example=0)
+
+
+def _labels(given: Any, samples: int) -> Tensor:
+    try:
+        found = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.empty(0)
+    if found.dim() == 0 or found.shape[0] != samples:
+        got = f"shape {list(found.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise CalibrationError(
+            f"fitting an exit rule needs one label for each of the {samples} samples; got {got}; "
+            "pass (inputs, labels) pairs"
         )
+    return found
 
 
 def logits_by_step(network: SpikingNetwork, inputs: Tensor) -> Tensor:
@@ -101,6 +112,10 @@ def run_until_confident(
     Raises:
         ConfigError: the rule was fitted for fewer steps.
     """
+    if not isinstance(rule, ExitRule):
+        raise ConfigError(
+            f"an exit rule is what network.fit_exit_rule(...) returns; got {rule!r}; fit one"
+        )
     if len(rule.thresholds) < network.T:
         raise ConfigError(
             f"the exit rule knows {len(rule.thresholds)} steps and the network runs {network.T}; "

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from adacal.core.converted import Converted
-from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
+from adacal.core.search import check_options
 from adacal.methods.base import METHODS, Calibration, Method, check_calibration, start
 
 
@@ -40,25 +40,11 @@ class AdaFireOptions:
     samples: int = 64
 
     def __post_init__(self) -> None:
-        if len(self.max_spikes) != 2 or self.samples < 1:
-            raise ConfigError(
-                "adafire.max_spikes is (low, high) and adafire.samples at least 1; got "
-                f"{self.max_spikes} and {self.samples}; try (1, 8) and 64"
-            )
+        check_options(
+            self.max_spikes, self.budget, self.ratio, self.samples, self.sensitivity, self.cost
+        )
         low, high = self.max_spikes
         object.__setattr__(self, "max_spikes", (low, high))
-        if not 1 <= low <= self.budget <= high:
-            raise ConfigError(
-                f"adafire needs 1 <= low <= budget <= high; got max_spikes={self.max_spikes} and "
-                f"budget={self.budget}; try max_spikes=(1, 8), budget=4"
-            )
-        if self.sensitivity not in {"probe", "exact"} or self.cost not in {"pj", "spikes"}:
-            raise ConfigError(
-                "adafire.sensitivity is 'probe' or 'exact' and adafire.cost 'pj' or 'spikes'; got "
-                f"{self.sensitivity!r} and {self.cost!r}"
-            )
-        if self.ratio <= 0:
-            raise ConfigError(f"adafire.ratio must be positive; got {self.ratio}; try 1.0")
 
 
 @METHODS.register_module(name="adafire")

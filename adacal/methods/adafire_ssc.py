@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from adacal.core.compression import check_options
 from adacal.core.converted import Converted
-from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
 from adacal.methods.adafire import AdaFire, run_adafire
-from adacal.methods.base import METHODS, Calibration, start
+from adacal.methods.base import METHODS, Calibration, check_dict, start
 
 SSC_DEFAULTS: Mapping[str, Any] = {
     "ratios": (1.0, 10.0, 0.5),
@@ -59,9 +58,7 @@ class AdaFireSsc(AdaFire):
 
 def check_ssc(options: Mapping[str, Any]) -> None:
     """Raises ConfigError for an unknown or senseless option of SSC."""
-    unknown = set(options) - set(SSC_DEFAULTS)
-    if unknown:
-        raise ConfigError(f"ssc takes {', '.join(SSC_DEFAULTS)}; got {', '.join(sorted(unknown))}")
+    check_dict("ssc", options, SSC_DEFAULTS)
     setting = {**SSC_DEFAULTS, **options}
     check_options(setting["ratios"], setting["tolerance"], setting["max_growth"])
 

@@ -9,17 +9,16 @@ Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219). Differs: as adafire 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from adacal.core.converted import Converted
-from adacal.core.errors import ConfigError
 from adacal.core.timesteps import check_options
 from adacal.methods.adafire import AdaFireOptions, run_adafire
 from adacal.methods.adafire_ssc import SSC_DEFAULTS, check_ssc, run_ssc
-from adacal.methods.base import METHODS, Calibration, Method, check_calibration, start
+from adacal.methods.base import METHODS, Calibration, Method, check_calibration, check_dict, start
 
 IAT_DEFAULTS: Mapping[str, Any] = {
     "score": "entropy",
@@ -55,12 +54,8 @@ class AdaptiveCalibration(Method):
         if self.ssc is not None:
             check_ssc(self.ssc)
             object.__setattr__(self, "ssc", {**SSC_DEFAULTS, **self.ssc})
-        unknown = set(self.iat or {}) - set(IAT_DEFAULTS)
-        if unknown:
-            raise ConfigError(
-                f"iat takes {', '.join(IAT_DEFAULTS)}; got {', '.join(sorted(unknown))}"
-            )
         if self.iat is not None:
+            check_dict("iat", self.iat, IAT_DEFAULTS)
             object.__setattr__(self, "iat", {**IAT_DEFAULTS, **self.iat})
             check_options(**self.iat)
 
@@ -82,7 +77,5 @@ class AdaptiveCalibration(Method):
         return network
 
     def _adafire(self) -> AdaFireOptions:
-        try:
-            return AdaFireOptions(**self.adafire)
-        except TypeError as error:
-            raise ConfigError(f"adaptive_calibration.adafire: {error}") from error
+        check_dict("adafire", self.adafire, [field.name for field in fields(AdaFireOptions)])
+        return AdaFireOptions(**self.adafire)

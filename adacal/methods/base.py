@@ -7,7 +7,7 @@ import pkgutil
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+from adacal.core.checks import check_choice, check_names, check_whole
 from adacal.core.conversion import convert
 from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
@@ -139,18 +140,19 @@ def calibrate(
 
 def check_max_spikes(method: Method, value: int) -> None:
     """Raises ConfigError unless φ is a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(
-            f"{method.name}.max_spikes must be a whole number of at least 1; got {value!r}; try 4"
-        )
+    check_whole(f"{method.name}.max_spikes", value, example=4)
 
 
 def check_calibration(method: Method, value: str) -> None:
     """Raises ConfigError unless the value names a calibration mode."""
-    if value not in {"none", "light", "advanced"}:
-        raise ConfigError(
-            f"{method.name}.calibration must be none, light or advanced; got {value!r}; try 'light'"
-        )
+    check_choice(f"{method.name}.calibration", value, ("none", "light", "advanced"))
+
+
+def check_dict(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raises ConfigError unless the value is a dict of known keys; offers the nearest."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} must be a dict; got {value!r}; leave it out for the defaults")
+    check_names(f"{name} option", value, known)
 
 
 def load_methods() -> None:

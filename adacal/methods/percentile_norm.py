@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from adacal.core.checks import check_number
 from adacal.core.converted import Converted
-from adacal.core.errors import ConfigError
 from adacal.methods.base import METHODS, Calibration, Method, calibrate, check_max_spikes, start
 
 
@@ -35,10 +35,7 @@ class PercentileNorm(Method):
 
     def __post_init__(self) -> None:
         check_max_spikes(self, self.max_spikes)
-        if not 0.0 < self.level <= 1.0:
-            raise ConfigError(
-                f"percentile_norm.level must lie in (0, 1]; got {self.level}; try 0.999"
-            )
+        check_number("percentile_norm.level", self.level, 0, 1, above=True, example=0.999)
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Sets thresholds; nothing is corrected."""

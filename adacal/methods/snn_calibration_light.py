@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from adacal.core.checks import check_choice, check_whole
 from adacal.core.converted import Converted
-from adacal.core.errors import ConfigError
 from adacal.methods.base import METHODS, Calibration, Method, calibrate, check_max_spikes, start
 
 
@@ -39,12 +39,8 @@ class SnnCalibrationLight(Method):
 
     def __post_init__(self) -> None:
         check_max_spikes(self, self.max_spikes)
-        if self.repeats < 1:
-            raise ConfigError(f"repeats must be at least 1; got {self.repeats}; 1 is the paper's")
-        if self.threshold not in {"auto", "matched", "mmse"}:
-            raise ConfigError(
-                f"{self.name}.threshold must be auto, matched or mmse; got {self.threshold!r}"
-            )
+        check_whole(f"{self.name}.repeats", self.repeats, example=6)
+        check_choice(f"{self.name}.threshold", self.threshold, ("auto", "matched", "mmse"))
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Calibrates in one forward."""

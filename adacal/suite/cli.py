@@ -103,7 +103,10 @@ def matrix(
     store = _store(results)
     session = Session(device=pick_device(device))
     if dry_run:
-        console.show_plan(matrices.plan(cells, store, session))
+        plan = matrices.plan(cells, store, session)
+        console.show_plan(plan)
+        if any(state.startswith("cannot run") for _, state in plan):
+            ctx.exit(EXIT_FAILED)
         return
     with console.progress_bars() as bars:
         outcome = matrices.run_matrix(cells, store, session, threads, bars.listener(len(cells)))
@@ -208,14 +211,21 @@ def show(record: str, results: Path) -> None:
 @main.command(
     cls=SpreadOverrides,
     epilog=examples(
-        "adacal train classification2d/mnist5k_resnet20_light",
-        "adacal train classification2d/mnist5k_resnet20_light --cfg-options schedule.epochs=3",
+        "adacal train classification2d/mnist5k_resnet20_light --overwrite",
+        "adacal train classification2d/mnist5k_resnet20_light --cfg-options schedule.epochs=3"
+        " model.checkpoint=/tmp/mine.safetensors",
     ),
 )
 @click.argument("config")
+@click.option("--overwrite", is_flag=True, help="Replace a trained network that is there already.")
 @shared_options("cfg", "device", "threads")
-def train(config: str, overrides: Sequence[str], device: str, threads: int | None) -> None:
-    """Train the network of a CONFIG by its schedule and write its checkpoint."""
+def train(
+    config: str, overwrite: bool, overrides: Sequence[str], device: str, threads: int | None
+) -> None:
+    """Train the network of a CONFIG by its schedule and write its checkpoint.
+
+    A network that is there is kept, since its records could not be verified without it.
+    """
     from adacal.suite import config as configs
     from adacal.suite import console
     from adacal.suite.session import build_task, pick_device, thread_limit
@@ -223,7 +233,12 @@ def train(config: str, overrides: Sequence[str], device: str, threads: int | Non
     loaded = configs.load(config, overrides)
     task = build_task(loaded)
     with thread_limit(threads):
-        result = task.train(console.training_log(), seed=loaded.seed, device=pick_device(device))
+        result = task.train(
+            console.training_log(),
+            seed=loaded.seed,
+            device=pick_device(device),
+            overwrite=overwrite,
+        )
     console.show_training(result)
 
 

@@ -42,7 +42,9 @@ class OneSentence(click.Group):
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except KeyboardInterrupt:
-            self._say("stopped; what was finished is recorded, run it again to go on")
+            several = ctx.invoked_subcommand == "matrix"
+            kept = "what was finished is recorded" if several else "nothing was recorded"
+            self._say(f"stopped; {kept}, run it again{' to go on' if several else ''}")
             ctx.exit(EXIT_INTERRUPTED)
         except AdacalError as error:
             self._trace(ctx)
@@ -53,6 +55,12 @@ class OneSentence(click.Group):
                 raise
             self._trace(ctx)
             hint = "" if ctx.meta.get(DEBUG_KEY) else "; run it with --debug for the traceback"
+            if _out_of_memory(error):
+                self._say(
+                    "error: out of memory; lower evaluation.batch_size, conversion.T or "
+                    "calibration.n_samples"
+                )
+                ctx.exit(EXIT_FAILED)
             text = " ".join(str(error).split()) or "no message"
             self._say(f"unexpected error: {type(error).__name__}: {text}{hint}")
             ctx.exit(EXIT_FAILED)
@@ -65,6 +73,13 @@ class OneSentence(click.Group):
     @staticmethod
     def _say(sentence: str) -> None:
         click.echo(sentence, err=True)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # Torch has a class for this on GPUs only; on CPUs it is a RuntimeError with these words.
+    words = ("can't allocate memory", "not enough memory")
+    named = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or named or any(word in str(error) for word in words)
 
 
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

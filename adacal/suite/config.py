@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from adacal.core.errors import ConfigError, unknown_name
+from adacal.suite.options import check_types, complaint, tuples
 
 if TYPE_CHECKING:
     from adacal.methods.base import Method
@@ -63,7 +64,7 @@ class RunConfig(_Part):
     calibration: CalibrationConfig = CalibrationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     schedule: dict[str, Any] | None = None
-    seed: StrictInt = Field(default=0, ge=0)
+    seed: StrictInt = Field(default=0, ge=0, lt=2**63)
     custom_imports: dict[str, Any] | None = None
 
     @property
@@ -116,7 +117,7 @@ def find(source: str | Path) -> Path:
     """Returns the file of a config given by path or by its name below `configs/`."""
     name = str(source)
     for candidate in (Path(name), Path("configs") / name, CONFIG_FOLDER / name):
-        for path in (candidate, candidate.with_name(candidate.name + ".py")):
+        for path in (candidate, candidate.parent / f"{candidate.name}.py"):
             if path.is_file():
                 return path
     raise ConfigError(unknown_name("config", name.removesuffix(".py"), shipped()))
@@ -135,16 +136,38 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     try:
         config = Config.fromfile(path)
-    except Exception as error:
-        reason = str(error).strip() or "no message"
+    except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"the config {path} cannot be executed ({type(error).__name__}: {reason}); "
+            f"the config {path} cannot be executed ({type(error).__name__}: {_reason(error)}); "
             "mend the file"
         ) from error
     if overrides:
-        config.merge_from_dict(parse_overrides(overrides))
+        _fold_schedule(config)
+        try:
+            config.merge_from_dict(parse_overrides(overrides))
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"--cfg-options {' '.join(overrides)} do not fit {path} ({_reason(error)}); look "
+                "at the keys there"
+            ) from error
     values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
     return {key: plain_value(value, key) for key, value in values.items()}
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _fold_schedule(config: Any) -> None:
+    """Lays `model.schedule` over `schedule`, so that what the command line says comes last."""
+    model, schedule = config.get("model"), config.get("schedule")
+    if isinstance(model, dict) and isinstance(schedule, dict):
+        own = model.pop("schedule", None)
+        if isinstance(own, dict):
+            schedule.update(own)
+        elif own is not None:
+            model["schedule"] = own
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -221,10 +244,15 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
         if option not in fields:
             raise ConfigError(unknown_name(f"option of method '{name}'", option, fields))
     whole = {key: _over_default(kind, key, value) for key, value in options.items()}
+    given = {key: tuples(value) for key, value in whole.items()}
     try:
-        return kind(**{key: _tuples(value) for key, value in whole.items()})
-    except (TypeError, ValueError) as error:
+        method = kind(**given)
+    except (TypeError, ValueError, AttributeError) as error:
+        check_types(f"method '{name}'", kind, given)
         raise ConfigError(f"method '{name}' does not accept these options: {error}") from error
+    # The method's own sentences say more than those about types, so they go first.
+    check_types(f"method '{name}'", kind, given)
+    return method
 
 
 def method_label(name: str, options: Mapping[str, Any]) -> str:
@@ -297,7 +325,6 @@ def _import_custom(custom: Mapping[str, Any], origin: str) -> None:
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    got = first["input"]
     if first["type"] == "missing":
         return f"'{where}' is not set; add it, for example --cfg-options {where}=8"
     if first["type"] == "extra_forbidden":
@@ -308,13 +335,7 @@ def _sentence(error: ValidationError) -> str:
         }
         known = list(parts[parent].model_fields) if parent in parts else _KEYS
         return unknown_name(f"{parent} option", key, known)
-    if first["type"] == "greater_than":
-        return f"{where} must be above {first['ctx']['gt']}; got {got}"
-    if first["type"] == "greater_than_equal":
-        return f"{where} must be at least {first['ctx']['ge']}; got {got}"
-    if first["type"] == "int_type":
-        return f"{where} must be a whole number; got {got!r}"
-    return f"{where}: {first['msg'].lower()}; got {got!r}"
+    return complaint(first, where)
 
 
 def _over_default(kind: type[Method], option: str, value: Any) -> Any:
@@ -325,14 +346,6 @@ def _over_default(kind: type[Method], option: str, value: Any) -> Any:
     factory = field.default_factory
     default = field.default if factory is dataclasses.MISSING else factory()
     return merge(default, value) if isinstance(default, Mapping) else value
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value
 
 
 def _short(value: Any, default: Any) -> str:

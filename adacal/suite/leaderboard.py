@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from adacal.core.checks import check_number
 from adacal.core.errors import ConfigError, DataError, unknown_name
 from adacal.suite.records import RunRecord
 
@@ -49,6 +50,16 @@ class Filters:
             and (steps or record.T in self.T)
         )
 
+    def require_known(self, records: Sequence[RunRecord]) -> None:
+        """Raises DataError for a name that no record has; offers the nearest."""
+        for kind in ("task", "dataset", "model", "method", "T") if records else ():
+            known = {str(getattr(record, kind)) for record in records}
+            if kind == "method":
+                known |= {record.label for record in records}
+            for name in map(str, getattr(self, kind)):
+                if name not in known:
+                    raise DataError(unknown_name(f"{kind} among the records", name, known))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
@@ -69,11 +80,14 @@ class Ranking:
     max_drop: float = 0.5
 
     def __post_init__(self) -> None:
-        """Checks the names."""
+        """Checks names and numbers."""
         if self.by not in ORDERS:
             raise ConfigError(unknown_name("order", self.by, ORDERS))
         if self.energy_model not in ENERGY_MODELS:
             raise ConfigError(unknown_name("energy model", self.energy_model, ENERGY_MODELS))
+        if self.max_energy_uj is not None:
+            check_number("the largest energy", self.max_energy_uj, 0, above=True, example=1.5)
+        check_number("the largest drop", self.max_drop, example=0.5)
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,9 @@ def boards(
     Raises:
         DataError: no record passes the filters.
     """
-    chosen = [record for record in records if (filters or Filters()).keep(record)]
+    filters = filters or Filters()
+    filters.require_known(records)
+    chosen = [record for record in records if filters.keep(record)]
     if not chosen:
         raise DataError(
             "no record to show; run `adacal matrix embedded` first, or loosen the filters"

@@ -118,6 +118,7 @@ def expand(
     """
     _check_keys(matrix, origin)
     base = base or CONFIG_FOLDER / "_base_"
+    _check_rule_names(matrix, base, origin)
     defaults = {key: matrix[key] for key in DEFAULTS if key in matrix}
     cells: dict[str, Cell] = {}
     pieces = {
@@ -275,11 +276,39 @@ def _check_keys(matrix: Mapping[str, Any], origin: str) -> None:
     for key in LISTS:
         if not isinstance(matrix.get(key), list) or not matrix[key]:
             raise ConfigError(f"{origin}: '{key}' must be a list with at least one entry")
+    for key in DEFAULTS:
+        if not isinstance(matrix.get(key, {}), dict):
+            raise ConfigError(f"{origin}: '{key}' must be a dict; got {matrix[key]!r}")
+    for key in RULES:
+        found = matrix.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(rule, dict) for rule in found):
+            raise ConfigError(
+                f"{origin}: '{key}' must be a list of dicts; got {found!r}; write {key}=[dict(...)]"
+            )
     for rule in matrix.get("cells", []):
-        if set(rule) != {"when", "set"}:
-            raise ConfigError(f"{origin}: an entry of 'cells' is dict(when=..., set=...)")
-    rules = [*matrix.get("exclude", []), *(rule["when"] for rule in matrix.get("cells", []))]
-    for rule in rules:
+        if set(rule) != {"when", "set"} or not all(isinstance(x, dict) for x in rule.values()):
+            raise ConfigError(
+                f"{origin}: an entry of 'cells' is dict(when=dict(...), set=dict(...)); got {rule}"
+            )
+    for rule in _rules(matrix):
         for key in rule:
             if key not in RULE_KEYS:
                 raise ConfigError(f"{origin}: {unknown_name('rule key', key, RULE_KEYS)}")
+
+
+def _rules(matrix: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    cells = (rule["when"] for rule in matrix.get("cells", []))
+    return [*matrix.get("exclude", []), *cells]
+
+
+def _check_rule_names(matrix: Mapping[str, Any], base: Path, origin: str) -> None:
+    """A rule with a misspelt name fits no cell, so it would do nothing without a word."""
+    for rule in _rules(matrix):
+        for kind in ("task", "model", "method"):
+            known = [file.stem for file in (base / f"{kind}s").glob("*.py")]
+            wanted = rule.get(kind, [])
+            for name in wanted if isinstance(wanted, list) else [wanted]:
+                plain = str(name).partition("(")[0]  # a label begins with the method's name
+                if plain not in known and not any(sign in plain for sign in "*?["):
+                    sentence = unknown_name(f"{kind} in a rule", plain, known)
+                    raise ConfigError(f"{origin}: {sentence}")

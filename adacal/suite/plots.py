@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from adacal.core.errors import DataError
 from adacal.suite.leaderboard import Board
 
 if TYPE_CHECKING:
@@ -20,8 +23,17 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "h")
 
 
 def write_plots(tables: Sequence[Board], folder: Path) -> list[Path]:
-    """Draws every board and returns the paths of the pictures."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Draws every board and returns the paths of the pictures.
+
+    Raises:
+        DataError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be made ({error.strerror}); move what is there") from (
+            error
+        )
     paths = []
     names = [board.key for board in tables]
     for board in tables:
@@ -43,7 +55,7 @@ def draw(board: Board, path: Path) -> None:
     figure = Figure(figsize=(9.5, 5.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    rows = board.rows
+    rows = board.rows[np.isfinite(board.rows["score"]) & np.isfinite(board.rows["energy_uj"])]
     spiking = rows[~rows["strictness"].isin(["none", "quantised"])]
     for i, (label, group) in enumerate(spiking.groupby("label", sort=True)):
         marker = MARKERS[(i + i // len(HUES)) % len(MARKERS)]  # a pair of its own past ten rows
@@ -93,6 +105,8 @@ def _some_minor_ticks(value: float, _: int) -> str:
 
 def _crop(axes: Axes, rows: Any) -> None:
     """Leaves the far losers below the picture so that the rest can be told apart."""
+    if rows.empty:
+        return
     top, lower = rows["score"].max(), rows["score"].quantile(0.35)
     floor = max(rows["score"].min(), top - 2.5 * max(top - lower, 0.4))
     margin = 0.08 * max(top - floor, 0.5)

@@ -245,7 +245,7 @@ def read_record(path: Path) -> RunRecord:
         raise DataError(f"the record {path} cannot be read ({error}); check the path") from error
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}); it was damaged or cut short") from error
     version = values.get("schema_version") if isinstance(values, dict) else None
     if not isinstance(version, int):

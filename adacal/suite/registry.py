@@ -8,7 +8,8 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from adacal.core.errors import ConfigError, unknown_name
+from adacal.core.errors import AdacalError, ConfigError, unknown_name
+from adacal.suite.options import check_options
 
 TASKS = Registry("adacal task", scope="adacal")
 MODELS = Registry("adacal model", scope="adacal")
@@ -36,7 +37,7 @@ def build(registry: Registry, kind: str, config: dict[str, Any], **extra: Any) -
         config: `type` and keyword arguments.
         extra: further keyword arguments.
     Raises:
-        ConfigError: no `type`, an unknown name or keyword.
+        ConfigError: no `type`, an unknown name or keyword, a value of the wrong type.
     """
     options = {**config, **extra}
     name = options.pop("type", None)
@@ -45,7 +46,13 @@ def build(registry: Registry, kind: str, config: dict[str, Any], **extra: Any) -
     factory = registry.get(name)
     if factory is None:
         raise ConfigError(unknown_name(kind, name, registry.module_dict))
+    check_options(f"{kind} '{name}'", factory, options)
     try:
         return factory(**options)
-    except TypeError as error:
-        raise ConfigError(f"{kind} '{name}' does not accept these options: {error}") from error
+    except AdacalError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{kind} '{name}' cannot be built from these options "
+            f"({type(error).__name__}: {error}); check their values"
+        ) from error

@@ -147,11 +147,11 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).cpu()  # meta has no values to copy
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"device '{name}' cannot be used here ({reason}); try cpu") from error
-    return name
+    return "cpu" if torch.device(name).type == "cpu" else name
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import errno
 import json
 import os
 import tempfile
@@ -36,6 +38,8 @@ class RecordStore:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if self.failed_folder.is_file():
+                raise FileExistsError(errno.EEXIST, f"{self.failed_folder} is a file")
             with tempfile.NamedTemporaryFile(dir=self.folder, suffix=PART_SUFFIX) as probe:
                 probe.write(b"adacal")
                 probe.flush()
@@ -98,21 +102,29 @@ class RecordStore:
             DataError: none or several fit.
         """
         path = Path(name)
-        if path.is_file():
-            return read_record(path), path
-        if (self.folder / path.name).is_file():
-            return read_record(self.folder / path.name), self.folder / path.name
+        for place in (path, self.folder / path.name):
+            with contextlib.suppress(OSError, ValueError):  # no name a file could have
+                if place.is_file():
+                    return read_record(place), place
+        known: list[str] = []
         found: dict[str, tuple[RunRecord, Path]] = {}
         for candidate in sorted(self.folder.glob("*.json")):
-            if candidate.stem.split(".")[0].rpartition("-")[2].startswith(name):
+            if not candidate.is_file():
+                continue
+            identity = candidate.stem.split(".")[0].rpartition("-")[2]
+            known += [identity, candidate.name]
+            if identity.startswith(name):
                 with contextlib.suppress(DataError):
                     record = read_record(candidate)
                     found.setdefault(record.id, (record, candidate))
         if len(found) == 1:
             return next(iter(found.values()))
         if not found:
+            near = difflib.get_close_matches(name[:200], known, n=1, cutoff=0.8)
+            hint = f"did you mean '{near[0]}'? " if near else ""
             raise DataError(
-                f"no record '{name}' in {self.folder}; give a path or the first digits of an id"
+                f"no record '{name[:200]}' in {self.folder}; {hint}give a path or the first digits "
+                "of an id"
             )
         raise DataError(f"'{name}' fits {len(found)} records: {', '.join(sorted(found))}; say more")
 

@@ -138,11 +138,13 @@ class Task(ABC):
         *,
         seed: int = 0,
         device: torch.device | str | None = None,
+        overwrite: bool = False,
     ) -> Any:
         """Trains the network by the task's schedule and writes its checkpoint.
 
         Raises:
-            ConfigError: the task has no schedule.
+            ConfigError: the task has no schedule, or there is a checkpoint and `overwrite` is not
+                set.
         """
         from adacal.core.errors import ConfigError
 

@@ -237,11 +237,26 @@ def test_activations_that_overflow_are_refused(threshold: str) -> None:
         {"repeats": 0},
         {"damping": 0.0},
         {"level": 99.9},
+        {"repeats": 1.5},
+        {"sample_limit": 0},
+        {"per_channel": "no"},
+        {"weight_options": 3},
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="got"):
+    with pytest.raises(ConfigError, match="got|named 'heavy'"):
         convert(small(), INPUTS, T=2).calibrate([INPUTS], **options)
+
+
+@pytest.mark.parametrize("search", ["calibrate", "adafire", "compress"])
+def test_a_misspelt_option_gets_the_near_name_before_any_computing(search: str) -> None:
+    network = convert(small(), INPUTS, T=2)
+    with pytest.raises(ConfigError, match="did you mean 'threshold'"):
+        getattr(network, search)([INPUTS], thresold="mmse")
+    with pytest.raises(ConfigError, match="did you mean 'light'"):
+        getattr(network, search)([INPUTS], mode="lihgt")
+    with pytest.raises(ConfigError, match="must be a torch.Generator; got 0"):
+        network.calibrate([INPUTS], generator=0)
 
 
 def test_a_spread_half_threshold_adds_half_a_threshold_over_all_steps() -> None:

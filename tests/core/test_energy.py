@@ -7,6 +7,7 @@ import torch
 
 from adacal.core.conversion import convert
 from adacal.core.energy import MODELS, EnergyMeter, EnergyReport
+from adacal.core.errors import InputError
 from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
 from core.energy_toys import filled, images, small, spiking, two_layers
@@ -83,5 +84,5 @@ def test_rates_are_spikes_per_neuron_and_step() -> None:
 
 
 def test_an_unused_meter_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"nothing was measured; give this meter to predict"):
+    with pytest.raises(InputError, match=r"nothing was measured; give this meter to predict"):
         EnergyMeter().report()

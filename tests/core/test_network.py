@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import adacal
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
-from adacal.core.errors import CalibrationError, ConfigError, UnsupportedModelError
+from adacal.core.errors import CalibrationError, ConfigError, InputError, UnsupportedModelError
 from adacal.core.layout import RunState
 from toys import Call, Everything, Functional, dyadic, everything_network, linear_net
 
@@ -67,7 +67,7 @@ def test_compiled_scripts_are_refused() -> None:
 def test_a_stream_of_another_length_is_refused() -> None:
     network = convert(linear_net(), X.expand(3, 4, 5), T=3, stream=True)
     assert network(X.expand(3, 4, 5)).shape == (4, 3)
-    with pytest.raises(ConfigError, match="T=3 frames in dimension 0; got 2"):
+    with pytest.raises(InputError, match="T=3 frames in dimension 0; got 2"):
         network(X.expand(2, 4, 5))
 
 
@@ -133,7 +133,7 @@ def test_the_users_inputs_are_left_untouched_and_carry_no_knowledge() -> None:
 
 def test_hooks_are_removed_when_a_forward_fails() -> None:
     network = convert(linear_net(), X, T=2)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match=r"cannot take samples of shape \[7\]"):
         network(torch.randn(4, 7))
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in network.module.modules())
     assert network(X).shape == (4, 3)

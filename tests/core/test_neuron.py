@@ -74,11 +74,11 @@ def test_the_reference_activation_is_relu_capped_relu_or_leaky_relu() -> None:
 
 
 def test_phi_below_one_is_refused_at_run_time() -> None:
-    with pytest.raises(ConfigError, match="max_spikes must be at least 1; got 0"):
+    with pytest.raises(ConfigError, match="max_spikes must be a whole number of at least 1; got 0"):
         BurstNeuron(max_spikes=0).scan(torch.zeros(1, 1, 1), 1)
 
 
-@pytest.mark.parametrize("theta", [0.0, -1.0, float("nan"), torch.tensor([1.0, 0.0])])
+@pytest.mark.parametrize("theta", [0.0, -1.0, float("nan"), float("inf"), torch.tensor([1.0, 0.0])])
 def test_a_threshold_that_is_not_positive_is_refused_at_run_time(theta: float) -> None:
     with pytest.raises(ConfigError, match="threshold"):
         BurstNeuron(threshold=theta).scan(torch.zeros(1, 1, 2), 1)

@@ -182,8 +182,8 @@ def test_a_larger_phi_costs_more_and_hurts_less() -> None:
     assert bool((table.sensitivity[:, -1] < table.sensitivity[:, 0]).all())
 
 
-@pytest.mark.parametrize("options", [{"sensitivity": "guess"}, {"cost": "joule"}])
+@pytest.mark.parametrize("options", [{"sensitivity": "prob"}, {"cost": "spike"}])
 def test_unknown_tables_are_refused(options: dict[str, str]) -> None:
     network = convert(small(), images(2), T=2)
-    with pytest.raises(ConfigError, match="must be"):
+    with pytest.raises(ConfigError, match="did you mean '(probe|spikes)'"):
         tables(network, images(2), {}, **options)

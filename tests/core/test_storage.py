@@ -132,3 +132,47 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     network = convert(small(), images(2), T=2)
     with pytest.raises(DataError, match="cannot be written"):
         network.save(tmp_path / "missing" / "net.st")
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    other = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU())
+    with pytest.raises(DataError, match="saved with another network"):
+        adacal.load(path, other)
+
+
+def test_a_file_of_the_same_network_with_other_weights_is_refused(tmp_path: Path) -> None:
+    net = small()
+    convert(net, images(2), T=2).save(tmp_path / "net.st")
+    adacal.load(tmp_path / "net.st", net)
+    with torch.no_grad():
+        next(net.parameters()).mul_(2.0)
+    with pytest.raises(DataError, match="saved with another network"):
+        adacal.load(tmp_path / "net.st", net)
+
+
+@pytest.mark.parametrize("change", [lambda t: t * float("nan"), lambda t: -t])
+def test_thresholds_that_are_no_positive_numbers_are_refused(tmp_path: Path, change: Any) -> None:
+    net = small()
+    network = convert(net, images(2), T=2)
+    name, neuron = next(iter(network.neurons.items()))
+    neuron.threshold = change(torch.as_tensor(neuron.threshold))
+    network.save(tmp_path / "net.st")
+    with pytest.raises(DataError, match=f"a threshold of '{name}' is not a positive number"):
+        adacal.load(tmp_path / "net.st", net)
+
+
+@pytest.mark.parametrize("path", [None, "", 3])
+def test_a_path_that_names_no_file_is_refused(path: Any) -> None:
+    network = convert(small(), images(2), T=2)
+    with pytest.raises(DataError, match="needs the path of a file"):
+        network.save(path)
+    with pytest.raises(DataError, match="needs the path of a file"):
+        adacal.load(path, small())
+
+
+def test_a_save_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="cannot be written"):
+        convert(small(), images(2), T=2).save(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

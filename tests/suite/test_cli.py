@@ -113,6 +113,10 @@ def test_a_matrix_with_a_failing_cell_exits_with_one(matrix: Path, tmp_path: Pat
         (["run", "CONFIG", "--cfg-options", "conversion.T=0"], "must be above 0; got 0"),
         (["run", "CONFIG", "--cfg-options", "method.type=toy_spikng"], "did you mean"),
         (["run", "CONFIG", "--device", "nowhere"], "device 'nowhere' cannot be used"),
+        (["run", "CONFIG", "--device", "meta"], "device 'meta' cannot be used"),
+        (["run", "CONFIG", "--cfg-options", "task.dataset=toy"], "dataset must be a dict"),
+        (["run", "CONFIG", "--cfg-options", "task.fial=1"], "did you mean 'fail'"),
+        (["show", "x" * 5000, "--results", "EMPTY"], "no record 'xxx"),
         (["run", "CONFIG", "--cfg-options", "task.fail=True"], "no checkpoint at 'nowhere'"),
         (["run", "CONFIG", "--results", "CONFIG/below"], "cannot be written"),
         (["matrix", "embeded"], "did you mean 'embedded'"),
@@ -138,6 +142,38 @@ def test_wrong_input_gets_one_sentence_and_exit_code_two(
     assert "Traceback" not in result.output
 
 
+def test_a_dry_run_of_cells_that_cannot_run_exits_with_one(matrix: Path, tmp_path: Path) -> None:
+    options = ("--dry-run", "--cfg-options", "tasks=['toy_gone']")
+    result = adacal("matrix", matrix, "--results", tmp_path / "r", *options)
+    assert result.exit_code == 1
+    assert "cannot run: no checkpoint at 'nowhere'" in result.output
+
+
+def test_results_whose_failed_folder_is_a_file_are_refused_before_any_computing(
+    matrix: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "failed").write_text("x")
+    result = adacal("matrix", matrix, "--results", tmp_path / "r")
+    assert result.exit_code == 2
+    assert "failed is a file" in result.output
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] can't allocate memory: 5 bytes")]
+)
+def test_too_little_memory_gets_a_sentence_that_says_what_to_lower(
+    error: Exception, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(runner, "measure", stop)
+    result = adacal("run", config, "--results", tmp_path / "results")
+    assert result.exit_code == 1
+    assert "error: out of memory; lower evaluation.batch_size" in result.output
+
+
 def test_an_unexpected_error_gets_a_sentence_and_a_traceback_on_demand(
     config: Path, tmp_path: Path
 ) -> None:
@@ -161,6 +197,7 @@ def test_an_interruption_exits_with_130(
     result = adacal("run", config, "--results", tmp_path / "results")
     assert result.exit_code == code
     assert "Traceback" not in result.output
+    assert code != 130 or "stopped; nothing was recorded, run it again" in result.output
 
 
 def test_list_names_what_there_is() -> None:

@@ -52,6 +52,10 @@ def test_conversion_options_override_the_methods() -> None:
         ),
         ({"evaluation": {"batch_size": 0}}, "evaluation.batch_size must be above 0; got 0"),
         ({"seed": -1}, "seed must be at least 0; got -1"),
+        ({"seed": 2**70}, "seed must be below"),
+        ({"seed": "abc"}, "seed must be a whole number; got 'abc'"),
+        ({"calibration": 5}, "calibration must be a dict; got 5"),
+        ({"method": {"type": "toy_spiking", "misses": "x"}}, "misses must be a whole number"),
         ({"task": {"dataset": {}}}, "'task' must be a dict with a 'type' string"),
         ({"method": {"type": "toy_spiking", "misses": -1}}, "misses must be 0 or more; got -1"),
     ],
@@ -149,3 +153,36 @@ def test_defaults_spelled_out_are_the_same_method() -> None:
     assert options[0] == options[1]
     label = method_label("adaptive_calibration", options[0])
     assert label == "adaptive_calibration(iat={rule=agreement})"
+
+
+@pytest.mark.parametrize(
+    "text", ["import sys; sys.exit(3)", "raise RuntimeError('a\\nb')", "x = ("]
+)
+def test_a_config_that_cannot_be_executed_gets_one_sentence(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="cannot be executed") as caught:
+        configs.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_name_without_letters_is_no_config(name: str) -> None:
+    with pytest.raises(ConfigError, match="no config named"):
+        configs.load(name)
+
+
+def test_overrides_that_do_not_fit_get_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "toy.py"
+    path.write_text("".join(f"{key} = {value!r}\n" for key, value in raw_config().items()))
+    with pytest.raises(ConfigError, match="--cfg-options conversion.T.x=4 do not fit"):
+        configs.load(path, ["conversion.T.x=4"])
+
+
+def test_a_schedule_on_the_command_line_beats_the_model_s_own() -> None:
+    name = "classification2d/mnist5k_lenet_light"
+    config = configs.load(name, ["schedule.epochs=3"])
+    assert config.schedule is not None
+    assert config.schedule["epochs"] == 3
+    assert "schedule" not in config.model
+    assert config.schedule["lr"] == configs.load(name).model["schedule"]["lr"]

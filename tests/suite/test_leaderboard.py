@@ -157,7 +157,7 @@ def test_ranks_count_the_rows_before_a_tie() -> None:
 def test_filters_keep_the_ann_as_reference(records: list[RunRecord]) -> None:
     (board,) = boards(records, Ranking(), Filters(method=["cheap"], T=[2]))
     assert set(board.rows["label"]) == {"ann", "cheap"}
-    with pytest.raises(DataError, match="no record to show"):
+    with pytest.raises(DataError, match="no dataset among the records named 'other'"):
         boards(records, Ranking(), Filters(dataset=["other"]))
     with pytest.raises(ConfigError, match="did you mean 'per_spike'"):
         Ranking(energy_model="per_spikes")
@@ -217,3 +217,47 @@ def test_committed_tables_are_checked_against_the_records(
 def test_a_plot_is_drawn_for_each_board(records: list[RunRecord], tmp_path: Path) -> None:
     (path,) = write_plots(boards(records, Ranking()), tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("filters", "sentence"),
+    [
+        ({"dataset": ["toy_dta"]}, "did you mean 'toy_data'"),
+        ({"method": ["chaep"]}, "did you mean 'cheap'"),
+        ({"T": [3]}, "no T among the records named '3'"),
+    ],
+)
+def test_a_filter_that_no_record_fits_gets_the_near_name(
+    records: list[RunRecord], filters: dict[str, list[Any]], sentence: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        boards(records, Ranking(), Filters(**filters))
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_energy_uj": -1.0}, {"max_energy_uj": math.nan}, {"max_drop": math.nan}]
+)
+def test_limits_that_are_no_numbers_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="the largest"):
+        Ranking(**options)
+
+
+def test_rows_that_are_not_numbers_do_not_stop_a_plot(
+    records: list[RunRecord], tmp_path: Path
+) -> None:
+    broken = [
+        record.model_copy(update={"snn": {"accuracy_pct": math.nan}, "id": f"{i:016x}"})
+        for i, record in enumerate(records)
+    ]
+    for some in (broken, [*records, broken[-1].model_copy(update={"label": "nan"})]):
+        (path,) = write_plots(boards(some, Ranking()), tmp_path)
+        assert path.is_file()
+
+
+def test_a_file_in_place_of_the_folder_of_plots_is_refused(
+    records: list[RunRecord], tmp_path: Path
+) -> None:
+    (tmp_path / "leaderboards").write_text("x")
+    with pytest.raises(DataError, match="cannot be made"):
+        write_plots(boards(records, Ranking()), tmp_path / "leaderboards")

@@ -75,8 +75,16 @@ def test_cells_override_what_they_match(base: Path) -> None:
         ({"methods": ["toy_ann", "toy_spikin"]}, "no method named 'toy_spikin'; did you mean"),
         ({"tasks": [{"type": "x"}]}, "a matrix entry is a name or a dict with a 'name'"),
         ({"exclude": [{"modell": "x"}]}, "no rule key named 'modell'; did you mean 'model'?"),
-        ({"cells": [{"when": {}}]}, "an entry of 'cells' is dict(when=..., set=...)"),
+        ({"cells": [{"when": {}}]}, "an entry of 'cells' is dict(when=dict(...), set=dict(...))"),
         ({"exclude": [{"T": [2, 4]}]}, "nothing is left to run"),
+        ({"exclude": [{"method": "toy_anx"}]}, "in a rule named 'toy_anx'; did you mean"),
+        ({"exclude": [{"model": ["toy_net", "net"]}]}, "no model in a rule named 'net'"),
+        ({"exclude": None}, "'exclude' must be a list of dicts; got None"),
+        ({"exclude": "toy_ann"}, "'exclude' must be a list of dicts; got 'toy_ann'"),
+        ({"exclude": {"T": 2}}, "'exclude' must be a list of dicts"),
+        ({"cells": [3]}, "'cells' must be a list of dicts; got [3]"),
+        ({"cells": [{"when": {}, "set": 3}]}, "an entry of 'cells' is"),
+        ({"conversion": 3}, "'conversion' must be a dict; got 3"),
     ],
 )
 def test_a_wrong_matrix_gets_one_sentence(

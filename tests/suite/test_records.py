@@ -168,3 +168,20 @@ def test_a_file_system_without_hard_links_works_too(
     assert write_once(tmp_path / "a.json", "first")
     assert not write_once(tmp_path / "a.json", "second")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.json", "first")]
+
+
+def test_a_mistyped_id_gets_the_near_one(record: RunRecord, tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    store.add(record)
+    wrong = record.id[:-1] + ("0" if record.id[-1] != "0" else "1")
+    with pytest.raises(DataError, match=f"did you mean '{record.id}'"):
+        store.find(wrong)
+
+
+def test_json_nested_too_deeply_is_a_damaged_record(record: RunRecord, tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    store.add(record)
+    (store.folder / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    found, warnings = store.read_all()
+    assert [one.id for one in found] == [record.id]
+    assert "deep.json is not JSON" in warnings[0]

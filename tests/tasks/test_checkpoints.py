@@ -122,12 +122,20 @@ def test_a_pth_file_that_would_run_a_command_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no checkpoint at all", pickle.dumps([1, 2], protocol=2)]
+    "content", [b"", b"hello", b"no checkpoint at all", pickle.dumps([1, 2], protocol=2)]
 )
 def test_a_pth_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "bad.pth"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"bad.pth'"):
+    with pytest.raises(DataError, match=r"bad.pth'") as caught:
+        load_checkpoint(path, toy())
+    assert "weights_only" not in str(caught.value)
+
+
+def test_whole_numbers_in_place_of_floats_are_refused(tmp_path):
+    path = tmp_path / "int.safetensors"
+    save_file({key: value.int() for key, value in toy().state_dict().items()}, path)
+    with pytest.raises(DataError, match="is torch.int32, the model needs torch.float32"):
         load_checkpoint(path, toy())
 
 

@@ -147,7 +147,14 @@ def test_a_cut_test_split_holds_all_classes_and_has_its_own_fingerprint():
     ("options", "sentence"),
     [
         ({"dataset": {"type": "mnist6k"}}, "no dataset named 'mnist6k'; did you mean 'mnist5k'"),
-        ({"dataset": {"type": "mnist5k", "root": "x"}}, "does not accept these options"),
+        (
+            {"dataset": {"type": "mnist5k", "root": "x"}},
+            "no option of dataset 'mnist5k' named 'root'",
+        ),
+        ({"dataset": "mnist5k"}, "dataset must be a dict; got 'mnist5k'"),
+        ({"max_test_sample": 3}, "did you mean 'max_test_samples'"),
+        ({"max_test_samples": "ten"}, "max_test_samples must be a whole number; got 'ten'"),
+        ({"model": {**LENET, "schedule": 3}}, "model.schedule must be a dict; got 3"),
         ({"max_test_samples": 0}, "max_test_samples must be 1 or more"),
     ],
 )

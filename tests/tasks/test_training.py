@@ -6,9 +6,11 @@ import json
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import tasks.classification2d  # noqa: F401  (registers the task)
-from adacal.core.errors import ConfigError
+from adacal.core.errors import ConfigError, DataError
+from adacal.suite.cli import main
 from adacal.suite.registry import TASKS, build
 from tasks.checkpoints import file_sha256
 from tasks.training import Schedule, divide, make_schedule, parameter_groups, train_classifier
@@ -99,11 +101,16 @@ def test_nothing_is_written_without_a_path(tmp_path, monkeypatch):
     ("options", "sentence"),
     [
         (None, "no 'schedule'"),
-        ({"epoch": 3}, "no option 'epoch'; known: epochs"),
-        ({"epochs": 0}, "schedule.epochs must be positive; got 0"),
-        ({"lr": -1.0}, "schedule.lr must be positive"),
+        ({"epoch": 3}, "named 'epoch'; did you mean 'epochs'"),
+        ({"epochs": 0}, "schedule.epochs must be a whole number of at least 1; got 0"),
+        ({"lr": -1.0}, "schedule.lr must be a number above 0"),
         ({"holdout": 1.0}, r"schedule.holdout must lie in \[0, 1\)"),
-        ({"max_samples": 0}, "max_samples must be 1 or more"),
+        ({"epochs": "two"}, "schedule.epochs must be a whole number of at least 1; got 'two'"),
+        ({"batch_size": 2.5}, "schedule.batch_size must be a whole number"),
+        ({"lr": float("nan")}, "schedule.lr must be a number above 0; got nan"),
+        ({"weight_decay": -1}, "schedule.weight_decay must be a number of at least 0"),
+        ({"augment": "maybe"}, "schedule.augment must be True or False; got 'maybe'"),
+        ({"max_samples": 0}, "max_samples must be a whole number"),
     ],
 )
 def test_a_wrong_schedule_is_one_clear_sentence(options, sentence):
@@ -114,3 +121,43 @@ def test_a_wrong_schedule_is_one_clear_sentence(options, sentence):
 def test_training_into_a_pickle_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="training writes safetensors"):
         task(tmp_path / "a.pth").train(lambda row: None)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("x")
+    rows = []
+    with pytest.raises(DataError, match="cannot be written"):
+        task(tmp_path / "file" / "a.safetensors").train(rows.append)
+    (tmp_path / "b.safetensors").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        task(tmp_path / "b.safetensors").train(rows.append)
+    assert not rows
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.safetensors", "file"]
+
+
+def test_training_that_diverges_writes_nothing(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"what was there")
+    with pytest.raises(DataError, match="training diverged"):
+        task(path, lr=1e30, warmup=0.0).train(lambda row: None, overwrite=True)
+    assert path.read_bytes() == b"what was there"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_holdout_that_leaves_nothing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="leaves nothing of 20 samples"):
+        task(tmp_path / "a.safetensors", holdout=0.99, max_samples=20).train(lambda row: None)
+
+
+def test_the_command_line_keeps_a_trained_network_unless_told_otherwise(tmp_path):
+    path = tmp_path / "lenet.safetensors"
+    words = ["train", "classification2d/mnist5k_lenet_light", "--cfg-options"]
+    words += [f"model.checkpoint={path}", "schedule.epochs=1", "schedule.max_samples=64"]
+    first = CliRunner().invoke(main, words)
+    assert first.exit_code == 0, first.output
+    before = path.read_bytes()
+    second = CliRunner().invoke(main, words)
+    assert second.exit_code != 0 and "--overwrite" in f"{second.output}{second.exception}"
+    assert path.read_bytes() == before
+    third = CliRunner().invoke(main, [*words[:2], "--overwrite", *words[2:], "seed=1"])
+    assert third.exit_code == 0 and path.read_bytes() != before

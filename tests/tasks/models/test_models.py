@@ -104,7 +104,10 @@ def test_a_torchvision_network_is_built_by_name_without_weights():
         ({"type": "vgg", "pool": "min"}, "'avg' or 'max'; got 'min'"),
         ({"type": "lenet", "pool": "min"}, "'avg' or 'max'; got 'min'"),
         ({"type": "lenet", "image_size": 15}, "even image size"),
-        ({"type": "lenet", "widht": 3}, "does not accept these options"),
+        (
+            {"type": "lenet", "widht": 3},
+            "did you mean 'hidden'|no option of model 'lenet' named 'widht'",
+        ),
         ({"type": "resnet"}, "no model named 'resnet'; did you mean"),
     ],
 )
