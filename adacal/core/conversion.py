@@ -112,7 +112,7 @@ def _find_sites(
         network.module, layout, look, strict=network.strict, max_pool=network.max_pool
     )
     mode.run(network.forward, torch.cat([example, example]), static=not network.stream)
-    if not neurons:
+    if not mode.sites:
         raise UnsupportedModelError(
             "the network calls no activation function that spikes could compute "
             "(relu, relu6, clamp at 0, leaky relu, prelu); there is nothing to convert"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adacal.core import calibration, compression, search, storage, timesteps
-from adacal.core.checks import check_choice, check_names, check_whole
+from adacal.core.checks import check_choice, check_whole
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
@@ -206,7 +206,6 @@ class SpikingNetwork(Converted):
 
     def fit_exit_rule(self, batches: Batches, score: Score = "entropy", **options: Any) -> ExitRule:
         """Fits an exit rule on labelled calibration samples; see `adacal.core.timesteps`."""
-        check_names("option", options, ("score", "rule", "base", "tolerance"))
         return timesteps.fit_exit_rule(self, batches, score=score, **options)
 
     # looking and keeping -----------------------------------------------------------------------

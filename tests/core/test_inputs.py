@@ -128,13 +128,6 @@ def test_what_is_no_module_is_refused(module: Any) -> None:
         adacal.convert(module, X, T=2)
 
 
-@pytest.mark.parametrize("activation", [nn.Identity(), nn.GELU(), nn.Sigmoid()])
-def test_a_network_without_an_activation_for_spikes_is_refused(activation: nn.Module) -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), activation)
-    with pytest.raises(UnsupportedModelError, match="nothing to convert"):
-        adacal.convert(net, X, T=2)
-
-
 def test_activations_that_are_nan_on_the_example_are_refused() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     net[1].running_var.fill_(-1.0)
@@ -167,11 +160,6 @@ def test_a_number_of_steps_set_later_is_checked_too(T: Any) -> None:
     net.T = T
     with pytest.raises(ConfigError, match="T must be a whole number"):
         net(X)
-
-
-def test_a_misspelt_option_of_an_exit_rule_gets_the_near_name() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'tolerance'"):
-        network().fit_exit_rule([(X, LABELS)], toleranc=1)
 
 
 def test_a_device_that_does_not_exist_is_refused() -> None:
