@@ -1,7 +1,7 @@
 """Burst neurons whose φ is chosen layer by layer under an energy budget.
 
 Card:   data: calibration inputs, no labels | weights: untouched (shifts of the current) | passes:
-        2 and one backward a class | spikes: burst
+        2 and a few backwards | spikes: burst
 Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219), AdaFire. Differs: sensitivities from
         gradient probes by default, thresholds re-estimated for each φ, costs in pJ with fan-out.
 """

@@ -1,7 +1,7 @@
 """AdaFire, then raised thresholds where the output hardly notices.
 
 Card:   data: calibration inputs, no labels | weights: untouched (shifts of the current) | passes:
-        3 and two backwards a class | spikes: burst
+        4 to 9 and a few backwards | spikes: burst
 Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219), AdaFire and Sensitivity Spike
         Compression. Differs: as adafire; ratios go to the layers in their order; the choice is
         measured on the calibration samples and part of it taken back where it hurts too much.

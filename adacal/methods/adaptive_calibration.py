@@ -1,7 +1,7 @@
 """The whole of Adaptive Calibration: AdaFire, spike compression, input-aware timesteps.
 
 Card:   data: calibration inputs and labels | weights: untouched (shifts of the current) | passes:
-        4 and two backwards a class | spikes: burst
+        5 to 10 and a few backwards | spikes: burst
 Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219). Differs: as adafire and adafire_ssc;
         samples that may stop really leave the batch.
 """
