@@ -12,12 +12,13 @@ from torch import Tensor
 
 from adacal.core import calibration
 from adacal.core.allocation import Allocation, allocate, minimise_cost
+from adacal.core.candidates import Candidate
 from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
 from adacal.core.inputs import joined_inputs
 from adacal.core.neuron import BurstNeuron
-from adacal.core.sensitivity import Candidate, Cost, Method, Tables, measure_tables
+from adacal.core.sensitivity import Cost, Method, Tables, measure_tables
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork

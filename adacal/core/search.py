@@ -10,12 +10,13 @@ from torch import Tensor
 
 from adacal.core import calibration
 from adacal.core.allocation import allocate
+from adacal.core.candidates import Candidate, reference_activations
 from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
 from adacal.core.inputs import joined_inputs
 from adacal.core.neuron import by_channel
-from adacal.core.sensitivity import Candidate, Cost, Method, measure_tables, reference_activations
+from adacal.core.sensitivity import Cost, Method, measure_tables
 from adacal.core.thresholds import mmse_threshold, sample_columns
 
 if TYPE_CHECKING:

@@ -9,20 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from adacal.core.candidates import Candidate
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
 from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
+from adacal.core.probes import TRACE_SHARE, leading_eigenvectors, probes_of
 from adacal.core.search import threshold_candidates
-from adacal.core.sensitivity import (
-    TRACE_SHARE,
-    Candidate,
-    Tables,
-    _leading_eigenvectors,
-    fan_out,
-    measure_tables,
-)
+from adacal.core.sensitivity import Tables, fan_out, measure_tables
 from core.energy_toys import (
     between,
     fan_out_by_loops,
@@ -92,23 +87,51 @@ def test_probe_and_exact_tables_agree_for_tiny_errors(inplace: bool, max_pool: b
         assert torch.allclose(probe, exact, rtol=0.05, atol=float(exact.max()) * 0.02)
 
 
-def test_leading_eigenvectors_hold_the_share_they_promise() -> None:
+def fisher(p: torch.Tensor) -> torch.Tensor:
+    return torch.diag_embed(p) - p.unsqueeze(2) * p.unsqueeze(1)
+
+
+def summed(samples: torch.Tensor, vectors: torch.Tensor, batch: int) -> torch.Tensor:
+    """Returns the sum of v v^T by sample, [B, K, K]."""
+    outer = vectors.unsqueeze(2) * vectors.unsqueeze(1)
+    return torch.zeros(batch, *outer.shape[1:], dtype=outer.dtype).index_add(0, samples, outer)
+
+
+def test_leading_eigenvectors_hold_the_share_they_promise_with_few_of_them() -> None:
     p = (4 * torch.randn(50, 10, generator=torch.Generator().manual_seed(0))).softmax(1).double()
-    matrix = torch.diag_embed(p) - p.unsqueeze(2) * p.unsqueeze(1)
-    vectors = torch.stack(_leading_eigenvectors(p, most=16), 2)
-    trace = matrix.diagonal(dim1=1, dim2=2).sum()
-    held = vectors.square().sum() / trace
-    assert TRACE_SHARE <= held <= 1 and vectors.shape[2] < 9
-    rest = matrix - vectors @ vectors.transpose(1, 2)
-    assert float(torch.linalg.eigvalsh(rest).min()) > -1e-6  # nothing is counted twice
-    whole = torch.stack(_leading_eigenvectors(torch.full((3, 4), 0.25), most=16), 2)
-    assert torch.allclose(whole @ whole.transpose(1, 2), torch.eye(4) / 4 - 1 / 16, atol=1e-6)
+    samples, vectors = leading_eigenvectors(p, most=16)
+    found = summed(samples, vectors, 50)
+    trace = fisher(p).diagonal(dim1=1, dim2=2).sum()
+    held = found.diagonal(dim1=1, dim2=2).sum() / trace
+    assert TRACE_SHARE <= held <= 1 and 50 < len(samples) < 50 * 9 / 2
+    assert bool((samples.diff() >= 0).all())
+    assert float(torch.linalg.eigvalsh(fisher(p) - found).min()) > -1e-7  # nothing counted twice
+    even = torch.full((3, 4), 0.25).double()
+    assert torch.allclose(summed(*leading_eigenvectors(even, most=16), 3), fisher(even), atol=1e-9)
 
 
-def test_a_sure_network_needs_few_probes_and_an_unsure_one_no_more_than_asked() -> None:
-    sure = torch.tensor([[0.98, 0.02, 0.0, 0.0, 0.0]]).expand(6, 5)
-    assert len(_leading_eigenvectors(sure, most=16)) == 1
-    assert len(_leading_eigenvectors(torch.full((6, 40), 1 / 40), most=3)) == 3
+def test_samples_the_network_is_sure_of_are_not_run_and_unsure_ones_no_more_than_asked() -> None:
+    sure, unsure = torch.tensor([[1 - 1e-6, 1e-6, 0.0]]), torch.tensor([[0.5, 0.3, 0.2]])
+    samples, vectors = leading_eigenvectors(torch.cat([sure, unsure, sure]), most=16)
+    assert samples.tolist() == [1, 1] and vectors.shape == (2, 3)
+    samples, _ = leading_eigenvectors(torch.full((6, 40), 1 / 40), most=3)
+    assert samples.bincount().tolist() == [3] * 6
+    samples, vectors = leading_eigenvectors(torch.eye(4), most=3)
+    assert len(samples) == 1 and not vectors.any()
+
+
+def test_no_probe_runs_more_rows_than_the_batch_has_samples() -> None:
+    logits = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
+    probes, weight = probes_of(logits, most=16)
+    parts = list(probes)
+    assert len(parts) > 1 and all(len(part.samples) <= 5 for part in parts)
+    assert weight == 0.1
+    joined = summed(
+        torch.cat([part.samples for part in parts]),
+        torch.cat([vector for part in parts for vector in part.vectors]),
+        5,
+    )
+    assert torch.allclose(joined, fisher(logits.softmax(1)), atol=0.02)
 
 
 def test_probes_of_many_classes_agree_with_the_exact_table() -> None:

@@ -1,0 +1,193 @@
+"""Sensitivities of all layers and candidates from a few backward passes (DESIGN section 3).
+
+To second order half the symmetric KL divergence is `1/2 dz^T F dz` with `F = diag(p) - p p^T`.
+With `F = sum_i v_i v_i^T`, one backward pass from v gives `J_l^T v` at all layers l at once. The
+eigenvectors of F are such vectors, each sample has its own, and the network is sure of most
+samples: few pairs of a sample and an eigenvector hold nearly all of F, so only these are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from adacal.core.candidates import Candidate, layer_error, mean_by_channel
+from adacal.core.errors import UnsupportedModelError
+from adacal.core.sites import Site
+from adacal.core.traces import Trace
+
+if TYPE_CHECKING:
+    from adacal.core.network import SpikingNetwork
+
+MOST_PROBES = 16
+TRACE_SHARE = 0.99
+"""Eigenvectors are taken, largest first, until they hold this share of the trace of all F."""
+_LIKELY = 32  # classes a sample's F is restricted to; the others have next to no probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Backward passes that share a forward.
+
+    Attributes:
+        samples: positions of the samples run, shape [R]; one may stand there more than once.
+        vectors: what each backward pass starts from, shapes [R, K, *].
+    """
+
+    samples: Tensor
+    vectors: Sequence[Tensor]
+
+
+def probe_sensitivities(
+    network: SpikingNetwork,
+    inputs: Tensor,
+    logits: Tensor,
+    after: Mapping[str, Tensor],
+    candidates: Mapping[str, Sequence[Candidate]],
+    *,
+    remove_mean: bool,
+    most: int = MOST_PROBES,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Estimates the divergence that each candidate causes alone, in nats, shape [L, K].
+
+    Args:
+        network: its ANN is differentiated.
+        inputs: calibration samples, shape [B, ...].
+        logits: the ANN's output for them, shape [B, K, *].
+        after: the ANN's activations by site, shape [B, C, *].
+        candidates: settings by site, the same number for each.
+        remove_mean: leave out each channel's mean error, which light calibration corrects.
+        most: backward passes a sample.
+        generator: draws random probes, for outputs with a class a place.
+    Raises:
+        UnsupportedModelError: the output is not one tensor.
+    """
+    if not isinstance(logits, Tensor):
+        raise UnsupportedModelError(
+            "probe sensitivities need one tensor of logits [B, K, *]; got "
+            f"{type(logits).__name__}; use sensitivity='exact'"
+        )
+    T, neurons = network.T, network.neurons
+    means = {
+        name: [
+            mean_by_channel(neurons[name], layer_error(neurons[name], option, after[name], T))
+            if remove_mean
+            else torch.zeros(())
+            for option in options
+        ]
+        for name, options in candidates.items()
+    }
+    squares = {name: [0.0] * len(options) for name, options in candidates.items()}
+    probes, weight = probes_of(logits, most, generator)
+    for probe in probes:
+        samples, row = torch.unique(probe.samples, return_inverse=True)
+        for name, gradients in _gradients(network, inputs, probe, candidates).items():
+            activation = after[name][samples]
+            for number, option in enumerate(candidates[name]):
+                error = layer_error(neurons[name], option, activation, T).sub_(means[name][number])
+                of_rows = error[row]
+                for gradient in gradients:
+                    inner = torch.linalg.vecdot(of_rows.flatten(1), gradient.flatten(1))
+                    squares[name][number] += float(inner.double().square().sum())
+    return weight * torch.tensor([squares[name] for name in candidates], dtype=torch.float64)
+
+
+def _gradients(
+    network: SpikingNetwork, inputs: Tensor, probe: Probe, wanted: Mapping[str, object]
+) -> dict[str, list[Tensor]]:
+    """Returns `J_l^T v` of every vector v by site l, for sites the logits depend on."""
+    outputs: dict[str, Tensor] = {}
+
+    def record(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
+        output = network.neurons[site.name].activation(rows.clone())  # it may overwrite `rows`
+        if not output.requires_grad:
+            output = output.detach().requires_grad_()
+        if site.name in wanted:
+            outputs[site.name] = output
+        return output, None
+
+    gathered: dict[str, list[Tensor]] = {}
+    with torch.enable_grad():
+        logits = network.reference_pass(inputs[probe.samples], record)
+    for number, vector in enumerate(probe.vectors):
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            logits,
+            list(outputs.values()),
+            grad_outputs=vector,
+            retain_graph=number + 1 < len(probe.vectors),
+            allow_unused=True,
+        )
+        for name, gradient in zip(outputs, found, strict=True):
+            if gradient is not None:
+                gathered.setdefault(name, []).append(gradient)
+    return gathered
+
+
+def probes_of(
+    logits: Tensor, most: int, generator: torch.Generator | None = None
+) -> tuple[Iterator[Probe], float]:
+    """Returns the probes, each with at most as many rows as `logits`, and the weight of a square.
+
+    Args:
+        logits: shape [B, K, *].
+        most: backward passes a sample.
+        generator: draws random probes, for outputs with a class a place.
+    """
+    batch, places = logits.shape[0], logits[0, 0].numel()
+    p = logits.detach().softmax(1)
+    if places > 1:
+        every = torch.arange(batch, device=logits.device)
+        random = _random_vectors(p, most, generator)
+        return iter([Probe(samples=every, vectors=random)]), 0.5 / (most * places * batch)
+    samples, vectors = leading_eigenvectors(p.flatten(1), most)
+    parts = zip(samples.split(batch), vectors.split(batch), strict=True)
+    return (
+        Probe(samples=some, vectors=[v.view(-1, *logits.shape[1:])]) for some, v in parts
+    ), 0.5 / batch
+
+
+def leading_eigenvectors(p: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Returns eigenvectors of `diag(p) - p p^T`, times the roots of their eigenvalues.
+
+    Of all samples the largest, as many as hold `TRACE_SHARE` of the traces' sum.
+
+    Args:
+        p: probabilities, shape [B, K].
+        most: of them for one sample.
+    Returns:
+        The sample of each, rising, shape [R], and the vectors, shape [R, K].
+    """
+    likely, classes = p.topk(min(p.shape[1], _LIKELY), dim=1)
+    likely = likely.double()
+    matrix = torch.diag_embed(likely) - likely.unsqueeze(2) * likely.unsqueeze(1)
+    values, vectors = torch.linalg.eigh(matrix)  # eigenvalues rise
+    values, vectors = values.clamp_min(0).flip(1), vectors.flip(2)
+    order = values.flatten().argsort(descending=True)
+    held = values.flatten()[order].cumsum(0) / values.sum().clamp_min(1e-300)
+    enough = int((held < TRACE_SHARE).sum()) + 1 if values.any() else 1
+    taken = torch.zeros_like(values, dtype=torch.bool).flatten()
+    taken[order[:enough]] = True
+    sample, number = torch.nonzero(taken.view_as(values)[:, :most], as_tuple=True)
+    scaled = vectors[sample, :, number] * values[sample, number].sqrt().unsqueeze(1)
+    full = p.new_zeros(sample.numel(), p.shape[1])
+    return sample, full.scatter(1, classes[sample], scaled.to(p.dtype))
+
+
+def _random_vectors(p: Tensor, count: int, generator: torch.Generator | None) -> list[Tensor]:
+    """Returns vectors for `p` [B, K, *] with the mean of (v . x)^2 over them x^T F x, by place.
+
+    With v_k = sqrt(p_k) (e_k - p), F is the sum of v_k v_k^T, and the mean over random signs r of
+    (sum_k r_k v_k . x)^2 is the sum over k of (v_k . x)^2.
+    """
+    root = p.sqrt()
+    vectors = []
+    for _ in range(count):
+        signs = torch.randint(0, 2, p.shape, generator=generator).to(p) * 2 - 1
+        signed = signs * root
+        vectors.append(signed - p * signed.sum(1, keepdim=True))
+    return vectors
