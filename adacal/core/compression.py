@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -31,6 +32,40 @@ Set after a look at test results on MNIST-5k; to be fitted on training samples (
 
 _OPTIONS = ("ratios", "tolerance", "max_growth", "sensitivity", "cost", "mode", "samples")
 _MOST_RATIOS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Savings:
+    """Choices of ρ, from none to the whole of the saving that the tables allow.
+
+    Attributes:
+        tables: sensitivity and cost by site and ρ.
+        tried: the ρ tried; the first leaves the thresholds as they are.
+        start: thresholds by site before, by channel.
+        none: ρ = first at every site.
+        most: the cheapest choice that is tolerated.
+    """
+
+    tables: Tables
+    tried: list[float]
+    start: Mapping[str, Tensor]
+    none: Allocation
+    most: Allocation
+
+    def at(self, share: float) -> Allocation:
+        """Returns the choice that takes this share of the saving and hurts least."""
+        budget = self.none.cost - share * (self.none.cost - self.most.cost)
+        return allocate(self.tables.sensitivity, self.tables.cost, budget)
+
+    def ratios(self, chosen: Allocation) -> dict[str, float]:
+        """Returns ρ by site."""
+        pairs = zip(self.tables.sites, chosen.choice, strict=True)
+        return {name: self.tried[index] for name, index in pairs}
+
+    def apply(self, network: SpikingNetwork, chosen: Allocation) -> None:
+        """Sets the thresholds of a choice; shifts are to be calibrated again."""
+        for name, ratio in self.ratios(chosen).items():
+            network.neurons[name].threshold = self.start[name] * ratio
 
 
 def compress(
@@ -77,10 +112,59 @@ def compress(
     calibration.options_of(mode, calibration_options, also=_OPTIONS)
     if "threshold" in calibration_options:
         raise ConfigError("compress raises the thresholds that are set; leave out 'threshold'")
-    first, last, step = ratios
-    tried = [float(r) for r in np.arange(first, last + step / 2, step)]
     inputs = joined_inputs(batches, network)
     few = inputs[:, :samples] if network.stream else inputs[:samples]
+    savings = measure_savings(
+        network,
+        few,
+        ratios=ratios,
+        tolerance=tolerance,
+        sensitivity=sensitivity,
+        cost=cost,
+        divergence=divergence,
+        remove_mean=mode != "none",
+        generator=generator,
+    )
+    options = {**calibration_options, "threshold": "keep", "generator": generator}
+
+    def measured(chosen: Allocation) -> float:
+        savings.apply(network, chosen)
+        return calibration.calibrate(network, [inputs], mode=mode, divergence=divergence, **options)
+
+    before = measured(savings.none)
+    limit = math.inf if max_growth is None else max(max_growth * before, HARMLESS)
+    share, chosen, after = most_that_holds(savings, before, limit, measured)
+    ratio_of = savings.ratios(chosen)
+    for name, ratio in ratio_of.items():
+        network.neurons[name].ratio *= ratio
+    return {
+        "ratios": ratio_of,
+        "tolerance": tolerance,
+        "max_growth": max_growth,
+        "share_of_saving": share,
+        "predicted_cost_before": savings.none.cost,
+        "predicted_cost": chosen.cost,
+        "cost_unit": cost,
+        "calibration_divergence_before": before,
+        "calibration_divergence": after,
+    }
+
+
+def measure_savings(
+    network: SpikingNetwork,
+    inputs: Tensor,
+    *,
+    ratios: tuple[float, float, float],
+    tolerance: float,
+    sensitivity: Method,
+    cost: Cost,
+    divergence: Callable[[Any, Any], Tensor],
+    remove_mean: bool,
+    generator: torch.Generator | None = None,
+) -> Savings:
+    """Measures what each ρ of each site would hurt and save; arguments as in `compress`."""
+    first, last, step = ratios
+    tried = [float(r) for r in np.arange(first, last + step / 2, step)]
     start = {name: _by_channel(neuron) for name, neuron in network.neurons.items()}
     candidates = {
         name: [
@@ -91,79 +175,44 @@ def compress(
     }
     tables = measure_tables(
         network,
-        few,
+        inputs,
         candidates,
         sensitivity=sensitivity,
         cost=cost,
         divergence=divergence,
-        remove_mean=mode != "none",
+        remove_mean=remove_mean,
         generator=generator,
     )
-    options = {**calibration_options, "threshold": "keep", "generator": generator}
-
-    def measured(choice: Sequence[int]) -> float:
-        for name, index in zip(tables.sites, choice, strict=True):
-            network.neurons[name].threshold = start[name] * tried[index]
-        return calibration.calibrate(network, [inputs], mode=mode, divergence=divergence, **options)
-
-    unchanged = Allocation([0] * len(tables.sites), *_sums(tables, 0))
-    before = measured(unchanged.choice)
-    limit = math.inf if max_growth is None else max(max_growth * before, HARMLESS)
-    share, chosen, after = _most_that_holds(
-        tables, unchanged, tolerance * unchanged.sensitivity, before, limit, measured
-    )
-    ratio_of = {name: tried[i] for name, i in zip(tables.sites, chosen.choice, strict=True)}
-    for name, ratio in ratio_of.items():
-        network.neurons[name].ratio *= ratio
-    return {
-        "ratios": ratio_of,
-        "tolerance": tolerance,
-        "max_growth": max_growth,
-        "share_of_saving": share,
-        "predicted_cost_before": unchanged.cost,
-        "predicted_cost": chosen.cost,
-        "cost_unit": cost,
-        "calibration_divergence_before": before,
-        "calibration_divergence": after,
-    }
+    sums = (float(table[:, 0].sum()) for table in (tables.sensitivity, tables.cost))
+    none = Allocation([0] * len(tables.sites), *sums)
+    most = minimise_cost(tables.sensitivity, tables.cost, tolerance * none.sensitivity)
+    return Savings(tables=tables, tried=tried, start=start, none=none, most=most)
 
 
-def _most_that_holds(
-    tables: Tables,
-    unchanged: Allocation,
-    allowed: float,
+def most_that_holds(
+    savings: Savings,
     before: float,
     limit: float,
-    measured: Callable[[Sequence[int]], float],
+    measured: Callable[[Allocation], float],
     halvings: int = 4,
 ) -> tuple[float, Allocation, float]:
     """Bisects the share of the saving; returns it, its choice, and the divergence in force."""
-    whole = minimise_cost(tables.sensitivity, tables.cost, allowed)
-    found = measured(whole.choice)
+    found = measured(savings.most)
     if found <= limit:
-        return 1.0, whole, found
-    share, chosen, divergence = 0.0, unchanged, before
+        return 1.0, savings.most, found
+    share, chosen, divergence = 0.0, savings.none, before
     low, high = 0.0, 1.0
     for _ in range(halvings):
         middle = (low + high) / 2
-        budget = unchanged.cost - middle * (unchanged.cost - whole.cost)
-        choice = allocate(tables.sensitivity, tables.cost, budget)
-        found = measured(choice.choice)
+        choice = savings.at(middle)
+        found = measured(choice)
         if found <= limit:
             low, share, chosen, divergence = middle, middle, choice, found
         else:
             high = middle
     if found != divergence:  # the last one tried was too much
-        divergence = measured(chosen.choice)
+        divergence = measured(chosen)
     return share, chosen, divergence
-
-
-def _sums(tables: Tables, candidate: int) -> tuple[float, float]:
-    """Returns the summed sensitivity and cost of one candidate at all sites."""
-    return (
-        float(tables.sensitivity[:, candidate].sum()),
-        float(tables.cost[:, candidate].sum()),
-    )
 
 
 def check_options(
