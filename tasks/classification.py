@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,12 @@ class ClassificationTask(Task):
         return Evaluation(
             metrics={self.metric.name: 100.0 * float(correct.mean())}, correct=correct
         )
+
+    def metric_by_step(self, by_step: Sequence[Tensor]) -> list[float] | None:
+        """Returns top-1 accuracy after 1 … T steps; see `adacal.suite.task.Task`."""
+        answers = torch.cat([logits.argmax(2) for logits in by_step], 1)
+        labels = self.dataset.split("test").labels[: answers.shape[1]]
+        return (100.0 * (answers == labels).double().mean(1)).tolist()
 
     def data_fingerprint(self) -> str:
         """Returns the dataset's fingerprint, with the number of test samples if it was cut."""

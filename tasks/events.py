@@ -50,6 +50,8 @@ class Events(ClassificationTask):
         self.dataset_name = f"{self.dataset_name}_{mode}"
         self.stream = self.event_input = mode == "stream"
         self.T = T
+        if self.stream and self.dataset.duration_us is not None:
+            self.ms_per_step = self.dataset.duration_us / 1e3 / T
 
     def model_defaults(self) -> dict[str, Any]:
         """Returns classes, channels and the side of the frame.

@@ -18,10 +18,13 @@ class Prediction:
     Attributes:
         output: mean over the steps run, same nest as the ANN's output.
         timesteps: steps used by each sample, shape [B]; 0 for an ANN.
+        by_step: running mean of logits after 1 … T steps, shape [T, B, K]; None for other outputs,
+            for networks without steps, and where samples left early.
     """
 
     output: Any
     timesteps: Tensor
+    by_step: Tensor | None = None
 
 
 @dataclass(kw_only=True)

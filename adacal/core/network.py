@@ -88,22 +88,21 @@ class SpikingNetwork(Converted):
 
     def steps(self, inputs: Tensor) -> Any:
         """Returns the running mean of the output after 1 … T steps, each tensor [T, B, ...]."""
-        count = torch.arange(1, self.T + 1)
-
-        def running(tensor: Tensor) -> Tensor:
-            total = tensor.unflatten(0, (self.T, -1)).cumsum(0)
-            return total / count.to(total).reshape(-1, *[1] * (total.dim() - 1))
-
-        return map_tensors(self._outputs(inputs, None), _is_rows, running)
+        return map_tensors(self._outputs(inputs, None), _is_rows, self._running)
 
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
         """Runs a batch (with early exit if `exit_rule` is set) and counts into `meter`."""
         if self.exit_rule is not None:
             return self.run_until_confident(inputs, self.exit_rule, meter)
-        output = self._mean(self._outputs(inputs, meter))
+        outputs = self._outputs(inputs, meter)
         self._keep_rates(meter)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
-        return Prediction(output=output, timesteps=torch.full((batch,), self.T))
+        logits = isinstance(outputs, Tensor) and outputs.dim() == 2 and _is_rows(outputs)
+        return Prediction(
+            output=self._mean(outputs),
+            timesteps=torch.full((batch,), self.T),
+            by_step=self._running(outputs) if logits else None,
+        )
 
     def run_until_confident(
         self, inputs: Tensor, rule: ExitRule, meter: EnergyMeter | None = None
@@ -336,6 +335,11 @@ class SpikingNetwork(Converted):
     def _keep_rates(self, meter: EnergyMeter | None) -> None:
         if meter is not None:
             self._rates = {name: meter.rate(name) for name in self.neurons}
+
+    def _running(self, rows: Tensor) -> Tensor:
+        total = rows.unflatten(0, (self.T, -1)).cumsum(0)
+        count = torch.arange(1, self.T + 1).to(total)
+        return total / count.reshape(-1, *[1] * (total.dim() - 1))
 
     def _mean(self, outputs: Any) -> Any:
         return map_tensors(outputs, _is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))

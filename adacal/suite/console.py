@@ -132,6 +132,8 @@ def show_summary(record: RunRecord, path: Path) -> None:
         latency = record.latency
         rows.append(("wall time (ms/sample)", f"{latency.ann_ms:.3f}", f"{latency.snn_ms:.3f}"))
     rows.append(("mean steps", "–", f"{record.timesteps.mean:.2f}"))
+    if (seen := record.timesteps.recording_ms()) is not None:
+        rows.append(("recording seen (ms)", "–", f"{seen:.0f}"))
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -158,6 +160,8 @@ def show_record(record: RunRecord, path: Path) -> None:
     if record.uses_T and len(exits) > 1:
         text = ", ".join(f"{t}: {n:,}" for t, n in exits.items())
         console.print(f"samples by exit step: {text}")
+    if record.timesteps.metric_by_step:
+        console.print(_by_step(record))
     env = record.environment
     place = env.accelerator or env.processor
     commit = (env.commit[:10] or "no commit") + (" with changes" if env.dirty else "")
@@ -166,6 +170,21 @@ def show_record(record: RunRecord, path: Path) -> None:
         f"adacal {env.adacal} ({commit})",
         soft_wrap=True,
     )
+
+
+def _by_step(record: RunRecord) -> Table:
+    """Lists the metric after each step; thresholds are those set for all T steps."""
+    steps = record.timesteps
+    table = Table(title="after each step (calibrated for the last)", title_justify="left")
+    table.add_column("step", justify="right")
+    if steps.ms_per_step is not None:
+        table.add_column("recording seen (ms)", justify="right")
+    name = record.metric.name.removesuffix("_pct").replace("_", " ")
+    table.add_column(f"{name} ({record.metric.unit})", justify="right")
+    for number, value in enumerate(steps.metric_by_step or [], start=1):
+        seen = [] if steps.ms_per_step is None else [f"{number * steps.ms_per_step:.0f}"]
+        table.add_row(str(number), *seen, f"{value:.2f}")
+    return table
 
 
 def _sites(record: RunRecord) -> Table:

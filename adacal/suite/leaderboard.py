@@ -283,6 +283,7 @@ def _row(group: Sequence[RunRecord], energy_model: str) -> dict[str, Any]:
         "T": first.T if first.uses_T else 0,
         "mean_max_spikes": _mean(record.mean_max_spikes for record in group),
         "mean_timesteps": _mean(record.timesteps.mean for record in group),
+        "recording_ms": _mean(record.timesteps.recording_ms() for record in group),
         "score": float(score.mean()),
         "score_std": float(score.std(ddof=1)) if len(score) > 1 else math.nan,
         "drop": float(drops.mean()),

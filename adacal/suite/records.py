@@ -59,6 +59,12 @@ class Timesteps(_Part):
 
     mean: float
     histogram: list[int]
+    metric_by_step: list[float] | None = None
+    ms_per_step: float | None = None
+
+    def recording_ms(self) -> float | None:
+        """Returns how much of a recording was seen before the answer, in ms; None if unknown."""
+        return None if self.ms_per_step is None else self.mean * self.ms_per_step
 
 
 class Latency(_Part):

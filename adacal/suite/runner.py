@@ -133,6 +133,8 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         timesteps=Timesteps(
             mean=float(steps.mean()),
             histogram=[int(n) for n in np.bincount(steps.astype(np.int64))],
+            metric_by_step=watch.metric_by_step(),
+            ms_per_step=task.ms_per_step if config.uses_T else None,
         ),
         mean_max_spikes=_optional(converted.mean_max_spikes()),
         latency=time_both(config, prepared, converted, session.device, progress),
@@ -231,6 +233,7 @@ class _Watch:
     meter: Any
     timesteps: list[np.ndarray] = field(default_factory=list)
     divergences: list[np.ndarray] = field(default_factory=list)
+    by_step: list[Tensor] = field(default_factory=list)
 
     def predict(self, inputs: Tensor) -> Any:
         moved = inputs.to(self.device)
@@ -241,7 +244,14 @@ class _Watch:
         ann = kept[position] if kept is not None else to_cpu(ann_output(self.prepared, moved))
         self.timesteps.append(prediction.timesteps.detach().cpu().numpy())
         self.divergences.append(self.prepared.task.divergence(ann, output).detach().numpy())
+        if prediction.by_step is not None:
+            self.by_step.append(prediction.by_step.detach().cpu())
         return output
+
+    def metric_by_step(self) -> list[float] | None:
+        if len(self.by_step) < len(self.timesteps):
+            return None
+        return self.prepared.task.metric_by_step(self.by_step)
 
 
 @torch.no_grad()

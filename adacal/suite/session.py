@@ -76,11 +76,12 @@ class Session:
             self._prepared.move_to_end(key)
             return self._prepared[key]
         task = build_task(config)
+        fingerprint = task.data_fingerprint()  # missing data first: without it nothing can be run
         ann = task.build_ann().to(self.device).eval()
         prepared = Prepared(
             task=task,
             ann=ann,
-            fingerprint=task.data_fingerprint(),
+            fingerprint=fingerprint,
             checkpoint_sha256=task.checkpoint_sha256(),
             batch_size=config.evaluation.batch_size,
         )

@@ -46,7 +46,7 @@ def columns(board: Board) -> list[Column]:
     """Returns the columns of a board's tables."""
     unit = board.unit
     points = "points" if unit == "%" else unit
-    return [
+    found = [
         Column("#", _rank),
         Column("method", lambda row: str(row["label"]), left=True),
         Column("spikes are", lambda row: str(row["strictness"]), left=True),
@@ -67,6 +67,10 @@ def columns(board: Board) -> list[Column]:
         Column("front", lambda row: "●" if row["pareto"] else ""),
         Column("record", lambda row: str(row["record"]), left=True),
     ]
+    if board.rows["recording_ms"].notna().any():
+        seen = Column("recording seen (ms)", lambda row: _number(row["recording_ms"], 0))
+        found.insert([column.title for column in found].index("mean steps") + 1, seen)
+    return found
 
 
 def caption(board: Board) -> str:

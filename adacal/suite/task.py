@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -71,6 +71,7 @@ class Task(ABC):
         stream: whether inputs are streams [T, B, ...] (a different frame each step).
         event_input: whether inputs are counts of events, which a first layer accumulates.
         needs_T: whether the task is built with `T`, because its inputs depend on it.
+        ms_per_step: of a stream, how much of a recording a step stands for, ms; None if unknown.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Task(ABC):
     metric: Metric
     stream: bool = False
     event_input: bool = False
+    ms_per_step: float | None = None
     needs_T: ClassVar[bool] = False
 
     @abstractmethod
@@ -127,6 +129,14 @@ class Task(ABC):
     def spiking_forward(self, module: nn.Module, inputs: Tensor) -> Any:
         """Returns the raw outputs (logits, head maps; any nest) of the module that is converted."""
         return module(inputs)
+
+    def metric_by_step(self, by_step: Sequence[Tensor]) -> list[float] | None:
+        """Returns the main metric after 1 … T steps; None where it is not known.
+
+        Args:
+            by_step: running means of the output, shape [T, B, K], one entry a test batch in order.
+        """
+        return None
 
     def divergence(self, ann_out: Any, snn_out: Any) -> Tensor:
         """Returns how far two raw outputs are apart, one number a sample, shape [B]."""

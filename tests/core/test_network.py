@@ -167,6 +167,8 @@ def test_steps_are_running_means_of_one_run() -> None:
     assert torch.equal(steps[-1], network(x))
     assert torch.equal(network.predict(x).output, network(x))
     assert network.predict(x).timesteps.tolist() == [4, 4, 4]
+    by_step = network.predict(x).by_step
+    assert by_step is not None and torch.equal(by_step, steps)
 
 
 @pytest.mark.parametrize("mode", ["none", "light", "advanced"])

@@ -35,10 +35,15 @@ def test_a_shipped_network_goes_from_config_to_a_verified_row(tmp_path: Path) ->
     light = found["snn_calibration_light"]
     assert light.strictness == "binary"
     assert light.snn["accuracy_pct"] > 90.0
+    by_step = light.timesteps.metric_by_step
+    assert by_step is not None and len(by_step) == light.T
+    assert by_step[-1] == light.snn["accuracy_pct"] and by_step[0] < by_step[-1]
+    assert light.timesteps.ms_per_step is None and found["ann"].timesteps.metric_by_step is None
     assert light.energy.energy_pj["per_spike"] < light.energy.ann_energy_pj["per_spike"]
     assert sum(layer.sops for layer in light.layers) > 0
     assert found["adaptive_calibration"].timesteps.mean <= 4.0
-    assert "conv" in adacal("show", light.id, *place)
+    shown = adacal("show", light.id, *place)
+    assert "conv" in shown and "after each step" in shown and "recording" not in shown
     assert "verified" in adacal("verify", light.id, *place, "--threads", "1")
     table = adacal("leaderboard", *place, "--format", "md")
     assert "| control | ann | none |" in table

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from safetensors.torch import save_file
 from torch import nn
 
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, DataError
+from adacal.suite.cli import main
 from adacal.suite.registry import TASKS, build, load_tasks
+from adacal.suite.store import RecordStore
 from tasks.data import dvs_mnist
 from tasks.data.dvs_mnist import EVENT
 from tasks.data.event_frames import EventSplit
@@ -129,6 +135,32 @@ def test_training_samples_move_by_whole_pixels_and_keep_their_events():
     still = dataset.split("train").fetch(indices)
     assert moved.shape == still.shape and not torch.equal(moved, still)
     assert torch.allclose(moved.sum((1, 2, 3)), still.sum((1, 2, 3)), rtol=0.1)
+
+
+def test_a_step_of_a_stream_stands_for_its_part_of_the_recording(tmp_path: Path) -> None:
+    assert task("stream", T=6).ms_per_step == 50.0
+    assert task("static", T=6).ms_per_step is None
+    config = tmp_path / "run.py"
+    stream = task("stream", T=3)
+    torch.manual_seed(0)
+    weights = tmp_path / "lenet.safetensors"
+    save_file(stream.build_module().state_dict(), weights)
+    config.write_text(
+        "task = dict(type='events', mode='stream', dataset=dict(type='dvs_mnist'))\n"
+        f"model = dict(name='lenet', type='lenet', checkpoint={str(weights)!r})\n"
+        "method = dict(type='snn_calibration_light')\nconversion = dict(T=3)\n"
+        "calibration = dict(n_samples=8)\nevaluation = dict(latency_repeats=0)\n"
+    )
+    place = ["--results", str(tmp_path)]
+    ran = CliRunner().invoke(main, ["run", str(config), *place])
+    assert ran.exit_code == 0, ran.output
+    (record,), _ = RecordStore(tmp_path).read_all()
+    assert record.timesteps.recording_ms() == 300.0
+    shown = CliRunner().invoke(main, ["show", record.id, *place]).output
+    for seen in ("100", "200", "300"):
+        assert re.search(rf"\b{seen}\b +│ +\d+\.\d\d", shown), shown
+    table = CliRunner().invoke(main, ["leaderboard", *place, "--format", "md"]).output
+    assert "recording seen (ms)" in table
 
 
 @pytest.mark.parametrize(
