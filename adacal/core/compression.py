@@ -24,12 +24,6 @@ from adacal.core.sensitivity import Cost, Method, Tables, measure_tables
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
 
-HARMLESS = 0.02
-"""Divergence in nats that hardly changes an answer; growth below it is no reason to hold back.
-
-Set after a look at test results on MNIST-5k; to be fitted on training samples (CHANGELOG).
-"""
-
 _OPTIONS = ("ratios", "tolerance", "max_growth", "sensitivity", "cost", "mode", "samples")
 _MOST_RATIOS = 1000
 
@@ -94,8 +88,8 @@ def compress(
         batches: calibration inputs, or (inputs, targets) pairs.
         ratios: first, last and step of the ρ tried; the first should be 1.
         tolerance: allowed sum of sensitivities, in units of the sum at ρ = 1.
-        max_growth: most growth of the measured divergence, as a factor, where it is above
-            `HARMLESS`; None trusts the table, as the paper does.
+        max_growth: most growth of the measured divergence, as a factor (decision 0006); None
+            trusts the table, as the paper does.
         sensitivity, cost, mode, samples, divergence, generator, calibration_options: as in
             `adacal.core.search.adafire`.
     Returns:
@@ -132,7 +126,7 @@ def compress(
         return calibration.calibrate(network, [inputs], mode=mode, divergence=divergence, **options)
 
     before = measured(savings.none)
-    limit = math.inf if max_growth is None else max(max_growth * before, HARMLESS)
+    limit = math.inf if max_growth is None else max_growth * before
     share, chosen, after = most_that_holds(savings, before, limit, measured)
     ratio_of = savings.ratios(chosen)
     for name, ratio in ratio_of.items():
