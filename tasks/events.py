@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError
 from adacal.suite.registry import TASKS
+from adacal.suite.task import Batch
 from tasks.classification import ClassificationTask
 from tasks.data.event_frames import EventDataset
+from tasks.pictures import draw_events
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MODES = ("stream", "static")
 
@@ -81,6 +87,10 @@ class Events(ClassificationTask):
         A scale of all inputs alike folds into the weights, so inputs stay whole events.
         """
         return module(inputs * (self.T / self.dataset.scale)) if self.stream else module(inputs)
+
+    def draw(self, figure: Figure, batch: Batch, ann: Any, snn: Prediction) -> None:
+        """Draws what has been seen after each step with the answer then; see `Task`."""
+        draw_events(figure, batch, ann, snn, stream=self.stream, ms_per_step=self.ms_per_step)
 
     def data_fingerprint(self) -> str:
         """Returns the dataset's fingerprint and the mode."""

@@ -196,16 +196,37 @@ def list_names(what: str | None) -> None:
     epilog=examples(
         "adacal show 3f2a",
         "adacal show results/records/mnist5k-resnet20-burst-T4-s0-0123456789abcdef.json",
+        "adacal show 3f2a --pictures --samples 8",
     )
 )
 @click.argument("record")
-@shared_options("results")
-def show(record: str, results: Path) -> None:
+@click.option("--pictures", is_flag=True, help="Convert again and draw some test samples.")
+@click.option("--samples", default=6, show_default=True, help="How many samples to draw.")
+@shared_options("device", "threads", "results")
+def show(
+    record: str, pictures: bool, samples: int, device: str, threads: int | None, results: Path
+) -> None:
     """Explain one RECORD (a path, or the first digits of its id) layer by layer."""
     from adacal.suite import console
 
-    found, path = _store(results).find(record)
+    store = _store(results)
+    found, path = store.find(record)
     console.show_record(found, path)
+    if not pictures:
+        return
+    from adacal.suite.pictures import draw_record
+    from adacal.suite.session import pick_device
+
+    with console.progress_bars() as bars:
+        drawn = draw_record(
+            found,
+            store.results / "pictures",
+            samples=samples,
+            device=pick_device(device),
+            threads=threads,
+            progress=bars.stage(found.label),
+        )
+    click.echo(f"wrote {drawn}")
 
 
 @main.command(

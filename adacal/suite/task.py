@@ -5,13 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adacal.core.converted import Prediction
 from adacal.core.divergence import symmetric_kl
+from adacal.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Predict = Callable[[Tensor], Any]
 
@@ -138,6 +143,20 @@ class Task(ABC):
         """
         return None
 
+    def draw(self, figure: Figure, batch: Batch, ann: Any, snn: Prediction) -> None:
+        """Draws test samples with both networks' answers.
+
+        Args:
+            figure: an empty figure, whose size may be changed.
+            batch: a few test samples.
+            ann: the ANN's raw output for them, on the CPU.
+            snn: what the converted network gave, on the CPU.
+
+        Raises:
+            ConfigError: the task has no pictures.
+        """
+        raise ConfigError(f"task '{self.name}' has no pictures of its samples")
+
     def divergence(self, ann_out: Any, snn_out: Any) -> Tensor:
         """Returns how far two raw outputs are apart, one number a sample, shape [B]."""
         return symmetric_kl(ann_out, snn_out)
@@ -156,8 +175,6 @@ class Task(ABC):
             ConfigError: the task has no schedule, or there is a checkpoint and `overwrite` is not
                 set.
         """
-        from adacal.core.errors import ConfigError
-
         raise ConfigError(f"task '{self.name}' on '{self.dataset_name}' has no training schedule")
 
 

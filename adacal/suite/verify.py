@@ -70,8 +70,8 @@ def verify(
     config = resolve(record.config, origin=f"record {record.id}")
     with thread_limit(threads or record.environment.threads):
         prepared = session.prepare(config)
-        _require_same("dataset", record.data_fingerprint, prepared.fingerprint)
-        _require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)
+        require_same("dataset", record.data_fingerprint, prepared.fingerprint)
+        require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)
         now = measure(config, session, progress)
     identity = identify(config, prepared)
     exact = record.environment.computes_like(now.environment)
@@ -140,9 +140,10 @@ def _calibration(record: RunRecord, now: RunRecord) -> tuple[str, str]:
     )
 
 
-def _require_same(what: str, recorded: str, found: str) -> None:
+def require_same(what: str, recorded: str, found: str) -> None:
+    """Raises a DataError unless a fingerprint is the one recorded."""
     if recorded != found:
         raise DataError(
             f"the {what} here ({found or 'none'}) is not the record's ({recorded or 'none'}); "
-            f"verify with the {what} the record was made with"
+            f"use the {what} the record was made with"
         )

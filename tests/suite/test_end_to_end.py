@@ -44,6 +44,10 @@ def test_a_shipped_network_goes_from_config_to_a_verified_row(tmp_path: Path) ->
     assert found["adaptive_calibration"].timesteps.mean <= 4.0
     shown = adacal("show", light.id, *place)
     assert "conv" in shown and "after each step" in shown and "recording" not in shown
+    drawn = adacal("show", light.id, "--pictures", "--samples", 3, *place)
+    assert f"wrote {tmp_path / 'pictures'}" in drawn.replace("\n", "")
+    (picture,) = (tmp_path / "pictures").iterdir()
+    assert picture.name.startswith("mnist5k-lenet") and picture.read_bytes()[:4] == b"\x89PNG"
     assert "verified" in adacal("verify", light.id, *place, "--threads", "1")
     table = adacal("leaderboard", *place, "--format", "md")
     assert "| control | ann | none |" in table

@@ -1,0 +1,97 @@
+"""Which samples pictures show, and that they are the ones the record speaks of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from adacal.core.converted import Prediction
+from adacal.core.errors import ConfigError
+from adacal.suite.pictures import _some, _worth_seeing, draw_record
+from adacal.suite.task import Batch
+from suite.suite_toys import N_TEST, ToyTask
+from tasks.pictures import draw_events, draw_images
+
+
+def record(right: list[bool] | None, n_test: int = 500) -> Any:
+    pair = None if right is None else (np.ones(len(right), bool), np.array(right))
+    return SimpleNamespace(n_test=n_test, correct=lambda: pair)
+
+
+def test_up_to_half_of_the_samples_are_errors() -> None:
+    right = [True] * 500
+    right[7] = right[9] = right[11] = right[200] = False
+    assert _worth_seeing(record(right), 4).tolist() == [0, 1, 7, 9]
+    assert _worth_seeing(record(right), 8).tolist() == [0, 1, 2, 3, 4, 7, 9, 11]
+    assert _worth_seeing(record([True] * 500), 3).tolist() == [0, 1, 2]
+    assert _worth_seeing(record(None), 3).tolist() == [0, 1, 2]
+    assert _worth_seeing(record(None, n_test=2), 3).tolist() == [0, 1]
+
+
+def test_samples_are_found_in_their_batches_and_come_in_the_order_asked_for() -> None:
+    task = ToyTask(dataset={"type": "toy"}, model={"type": "toy"})
+    wanted = np.array([3, 0, N_TEST - 1])
+    batch = _some(task, wanted)
+    whole = next(iter(task.test_batches(N_TEST)))
+    assert batch.indices.tolist() == wanted.tolist()
+    assert torch.equal(batch.inputs, whole.inputs[wanted])
+    assert torch.equal(batch.targets, whole.targets[wanted])
+
+
+def test_asking_for_no_samples_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="1 or more samples; got 0"):
+        draw_record(record(None), tmp_path, samples=0)
+
+
+def test_a_task_without_pictures_says_so() -> None:
+    batch = Batch(inputs=torch.zeros(1), targets=torch.zeros(1), indices=torch.zeros(1))
+    prediction = Prediction(output=torch.zeros(1), timesteps=torch.zeros(1))
+    with pytest.raises(ConfigError, match="has no pictures"):
+        ToyTask(dataset={"type": "toy"}, model={"type": "toy"}).draw(
+            Figure(), batch, torch.zeros(1), prediction
+        )
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in figure.axes]
+
+
+def logits(*answers: int) -> torch.Tensor:
+    return 4.0 * torch.nn.functional.one_hot(torch.tensor(answers), 3).float()
+
+
+def test_images_say_what_both_networks_answered_and_how_the_answer_changed() -> None:
+    batch = Batch(
+        inputs=torch.rand(2, 3, 5, 5), targets=torch.tensor([1, 2]), indices=torch.arange(2)
+    )
+    by_step = torch.stack([logits(0, 2), logits(0, 2), logits(1, 2)])
+    figure = Figure()
+    snn = Prediction(output=by_step[-1], timesteps=torch.tensor([3, 3]), by_step=by_step)
+    draw_images(figure, batch, logits(1, 0), snn)
+    assert titles(figure) == [
+        "class 1\nANN 1, SNN 1\nSNN: 0 → 1",
+        "class 2\nANN 0, SNN 2\nSNN: 2",
+    ]
+
+
+def test_streams_show_each_step_with_the_answer_then_and_where_a_sample_left() -> None:
+    counts = torch.zeros(3, 1, 2, 4, 4)
+    counts[:, 0, 1, 0, 0] = 1.0
+    batch = Batch(inputs=counts, targets=torch.tensor([1]), indices=torch.arange(1))
+    figure = Figure()
+    by_step = torch.stack([logits(0), logits(1), logits(1)])
+    full = Prediction(output=by_step[-1], timesteps=torch.tensor([3]), by_step=by_step)
+    draw_events(figure, batch, logits(1), full, stream=True, ms_per_step=100.0)
+    assert [title.splitlines()[0] for title in titles(figure)] == ["100 ms", "200 ms", "300 ms"]
+    assert [title.splitlines()[1][:5] for title in titles(figure)] == ["SNN 0", "SNN 1", "SNN 1"]
+    figure = Figure()
+    early = Prediction(output=logits(1), timesteps=torch.tensor([2]))
+    draw_events(figure, batch, logits(1), early, stream=True)
+    first, second, third = titles(figure)
+    assert first == "step 1\nSNN –" and second.endswith("ends") and "SNN 1" in third
