@@ -216,9 +216,10 @@ class EventFiles(EventDataset):
         digest = hashlib.sha256(options.encode())
         for part in ("train", "test"):
             for recording in self.recordings[part]:
-                path = recording.path
-                place = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-                facts = f"{place} {path.stat().st_size} {recording.label} {recording.window}"
+                path, window = recording.path, recording.window
+                # Trials lie in the root, whatever the user calls it; other files in folders.
+                place = path.name if window else f"{path.parent.name}/{path.name}"
+                facts = f"{place} {path.stat().st_size} {recording.label} {window}"
                 digest.update(f"{part} {facts}\n".encode())
         return f"{self.name}:{digest.hexdigest()[:16]}"
 

@@ -17,7 +17,7 @@ import mmap
 import struct
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,15 +92,6 @@ def _keep(words: EventArray, address: Any, chosen: Any) -> tuple[EventArray, Any
     return words[chosen], address[chosen]
 
 
-class Packet(NamedTuple):
-    """Where the events of one packet of an AEDAT 3.1 file are."""
-
-    position: int
-    number: int
-    overflow_us: int
-    first_us: int
-
-
 def read_aedat31(path: Path, window: tuple[int, int] | None = None) -> EventArray:
     """Reads the valid polarity events of an AEDAT 3.1 file.
 
@@ -114,14 +105,14 @@ def read_aedat31(path: Path, window: tuple[int, int] | None = None) -> EventArra
     """
     table = _packets(path, path.stat().st_size if path.is_file() else 0)
     start, end = window or (0, 2**62)
+    first_us = table[:, 3]
+    around = (first_us < end) & (np.append(first_us[1:], 2**62) >= start)
     parts = []
     with path.open("rb") as stream:
-        for packet, following in zip(table, [*table[1:], None], strict=True):
-            if packet.first_us >= end or (following is not None and following.first_us < start):
-                continue
-            stream.seek(packet.position)
-            words = np.frombuffer(stream.read(packet.number * _WORD3.itemsize), _WORD3)
-            data, t = words["data"], words["time"] + np.int64(packet.overflow_us)
+        for position, number, overflow_us, _ in table[around].tolist():
+            stream.seek(position)
+            words = np.frombuffer(stream.read(number * _WORD3.itemsize), _WORD3)
+            data, t = words["data"], words["time"] + np.int64(overflow_us)
             chosen = ((data & 1) == 1) & (t >= start) & (t < end)
             data, t = data[chosen], t[chosen]
             parts.append(pack(data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, t, data >> 1 & 1))
@@ -129,12 +120,16 @@ def read_aedat31(path: Path, window: tuple[int, int] | None = None) -> EventArra
 
 
 @lru_cache(maxsize=512)
-def _packets(path: Path, size: int) -> tuple[Packet, ...]:
-    """Returns the packets of polarity events; the bytes between their heads are not read.
+def _packets(path: Path, size: int) -> NDArray[np.int64]:
+    """Finds the packets of polarity events; the bytes between their heads are not read.
 
     Args:
         path: the file.
         size: in bytes, so that a file that has changed is looked at again.
+
+    Returns:
+        Position of the first event, number of events, overflow of the clock in µs, and time of the
+        first event in µs, shape [packets, 4].
     """
     if size == 0:
         raise damaged(path, "it is empty or not there")
@@ -159,8 +154,8 @@ def _packets(path: Path, size: int) -> tuple[Packet, ...]:
                     raise damaged(path, f"its events have {width} bytes, not {_WORD3.itemsize}")
                 overflow_us = overflow << 31
                 first = int.from_bytes(view[position + 4 : position + 8], "little", signed=True)
-                found.append(Packet(position, number, overflow_us, overflow_us + first))
-    return tuple(found)
+                found.append((position, number, overflow_us, overflow_us + first))
+    return np.array(found, np.int64).reshape(-1, 4)
 
 
 def read_aedat4(path: Path) -> EventArray:

@@ -178,6 +178,8 @@ def test_the_fingerprint_changes_with_a_file_and_with_the_options(tmp_path: Path
     TREES[name][0](tmp_path)
     before = make(name, tmp_path).fingerprint()
     assert before == make(name, tmp_path).fingerprint()
+    TREES[name][0](tmp_path / "elsewhere")
+    assert before == make(name, tmp_path / "elsewhere").fingerprint()
     assert before.startswith(f"{name}:")
     for options in ({"image_size": 16}, {"duration_us": 5000}, {"scale": 3.0}):
         assert make(name, tmp_path, **options).fingerprint() != before
