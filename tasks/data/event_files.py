@@ -134,14 +134,14 @@ class EventFiles(EventDataset):
         self.root = root
         self.frame = self.check_frame(image_size)
         self.input_shape = (2, *self.frame)
-        if duration_us is not None and (not isinstance(duration_us, int) or duration_us < 1):
+        if duration_us is not None and duration_us < 1:
             raise ConfigError(
                 f"{self.name}.duration_us must be 1 or more µs; got {duration_us!r}; leave it out "
                 "to take all of each recording"
             )
         self.duration_us = duration_us
         cell = self.sensor[0] * self.sensor[1] / (self.frame[0] * self.frame[1])
-        self.scale = self.events_per_unit * cell if scale is None else float(scale)
+        self.scale = self.events_per_unit * cell if scale is None else scale
         if not self.scale > 0:
             raise ConfigError(f"{self.name}.scale must be above 0; got {scale!r}; try 4")
 
@@ -153,7 +153,7 @@ class EventFiles(EventDataset):
         """
         if image_size is None:
             return self.sensor
-        sides = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
+        sides = tuple(image_size) if isinstance(image_size, list | tuple) else (image_size,) * 2
         fits = len(sides) == 2 and all(
             isinstance(side, int) and 1 <= side <= pixels
             for side, pixels in zip(sides, self.sensor, strict=False)
@@ -163,7 +163,8 @@ class EventFiles(EventDataset):
                 f"{self.name}.image_size must be (height, width) or one number, at most the "
                 f"sensor's {self.sensor}; got {image_size!r}"
             )
-        return sides[0], sides[1]
+        height, width = sides
+        return int(height), int(width)
 
     @abstractmethod
     def list_files(self, root: Path) -> dict[str, list[Recording]]:

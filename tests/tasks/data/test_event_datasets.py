@@ -11,107 +11,25 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import event_trees as trees
 import event_writers as writers
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.cli import main
 from adacal.suite.registry import DATASETS, build, import_all
 from adacal.suite.store import RecordStore
-from event_writers import Event, write
+from event_writers import write
 from tasks.checkpoints import REPOSITORY
-from tasks.data import action_sets, cifar10_dvs
+from tasks.data import action_sets
+from tasks.data.dvs_mnist import EVENT
 from tasks.data.event_files import EventFiles, FileRecordings, Recording
 
-CALTECH = ("BACKGROUND_Google", "Faces_easy", "accordion")
-
-
-def events(seed: int, width: int, height: int, count: int = 40) -> list[Event]:
-    """Events in order of time, one in each corner among them; the first is at 1,000 µs."""
-    rng = np.random.default_rng(seed)
-    corners = [(0, 0), (width - 1, height - 1), (0, height - 1), (width - 1, 0)]
-    places = corners + [(rng.integers(width), rng.integers(height)) for _ in range(count - 4)]
-    times = 1000 + 250 * np.arange(count)
-    polarity = rng.integers(0, 2, count)
-    return [
-        (int(x), int(y), int(t), int(p))
-        for (x, y), t, p in zip(places, times, polarity, strict=True)
-    ]
-
-
-def cifar10_tree(root: Path, suffix: str = ".aedat") -> None:
-    form = writers.dvs128 if suffix == ".aedat" else writers.aedat4
-    for label, name in enumerate(cifar10_dvs.CLASSES):
-        for number in range(12):
-            path = root / name / f"cifar10_{name}_{number}{suffix}"
-            write(path, form(events(100 * label + number, 128, 128)))
-
-
-def n_mnist_tree(root: Path) -> None:
-    for part, count in (("Train", 3), ("Test", 2)):
-        for digit in range(10):
-            for number in range(count):
-                path = root / part / str(digit) / f"{10 * number + digit:05d}.bin"
-                write(path, writers.atis_bin(events(digit + 10 * number, 34, 34)))
-
-
-def n_caltech_tree(root: Path) -> None:
-    for label, name in enumerate(CALTECH):
-        for number in range(1, 5):
-            path = root / "Caltech101" / name / f"image_{number:04d}.bin"
-            write(path, writers.atis_bin(events(10 * label + number, 240, 180)))
-
-
-def n_cars_tree(root: Path, train: str = "n-cars_train", test: str = "n-cars_test") -> None:
-    """Cars grow brighter on the right, other things darker on the left."""
-    for part, count in ((train, 8), (test, 4)):
-        for label, name in enumerate(("background", "cars")):
-            for number in range(count):
-                found = events(100 * label + number, 60, 100, 300)
-                found = [(x + 60 * label, y, t, label) for x, y, t, _ in found]
-                write(root / part / name / f"obj_{number:06d}_td.dat", writers.dat(found))
-
-
-def gesture_tree(root: Path) -> None:
-    folder = root / "DvsGesture"
-    for part, users in (("train", (1, 2)), ("test", (24,))):
-        names = [f"user{user:02d}_led" for user in users]
-        lines = "".join(f"{name}.aedat\n" for name in names)
-        write(folder / f"trials_to_{part}.txt", lines.encode())
-        for name in names:
-            parts, rows = [], ["class,startTime_usec,endTime_usec"]
-            for label in range(11):
-                start = 100_000 * (label + 1)
-                found = [(x, y, t + start, p) for x, y, t, p in events(label, 128, 128)]
-                parts += [writers.packet(found[:25]), writers.packet(found[25:])]
-                rows.append(f"{label + 1},{start + 1000},{found[-1][2]}")
-            write(folder / f"{name}.aedat", writers.aedat31(*parts))
-            write(folder / f"{name}_labels.csv", ("\n".join(rows) + "\n").encode())
-
-
-def gesture_copy(root: Path) -> None:
-    for part, users in (("Train", (1, 2)), ("Test", (24,))):
-        for user in users:
-            for label in range(11):
-                path = root / "DVSGesture" / f"ibmGesture{part}/user{user:02d}_led/{label}.npy"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                found = [(x, y, p, t // 1000) for x, y, t, p in events(label, 128, 128)]
-                np.save(path, np.array(found, np.float64))
-
-
-def action_tree(root: Path) -> None:
-    for label, name in enumerate(action_sets.ACTIONS):
-        spelt = name.replace("-", " ") if label % 2 else name
-        for number in range(1, 4):
-            path = root / "Action Recognition" / spelt / f"{number}.aedat"
-            write(path, writers.davis346(events(10 * label + number, 346, 260)))
-
-
 TREES: dict[str, tuple[Callable[[Path], None], dict[str, Any], tuple[int, int], int]] = {
-    "cifar10_dvs": (cifar10_tree, {}, (110, 10), 10),
-    "n_mnist": (n_mnist_tree, {}, (30, 20), 10),
-    "n_caltech101": (n_caltech_tree, {"num_classes": 3}, (9, 3), 3),
-    "n_cars": (n_cars_tree, {}, (16, 8), 2),
-    "dvs128_gesture": (gesture_tree, {}, (22, 11), 11),
-    "action_recognition": (action_tree, {}, (20, 10), 10),
+    "cifar10_dvs": (trees.cifar10_tree, {}, (110, 10), 10),
+    "n_mnist": (trees.n_mnist_tree, {}, (30, 20), 10),
+    "n_caltech101": (trees.n_caltech_tree, {"num_classes": 3}, (9, 3), 3),
+    "n_cars": (trees.n_cars_tree, {}, (16, 8), 2),
+    "dvs128_gesture": (trees.gesture_tree, {}, (22, 11), 11),
+    "action_recognition": (trees.action_tree, {}, (20, 10), 10),
 }
 
 
@@ -199,7 +117,7 @@ def test_a_truncated_file_is_named_when_it_is_read(tmp_path: Path, name: str):
 
 
 def test_events_outside_of_the_sensor_and_empty_recordings_are_named(tmp_path: Path):
-    n_cars_tree(tmp_path)
+    trees.n_cars_tree(tmp_path)
     dataset = make("n_cars", tmp_path)
     victim = dataset.recordings["test"][0].path
     write(victim, writers.dat([(0, 0, 1, 1), (120, 3, 5, 1)]))
@@ -213,25 +131,21 @@ def test_events_outside_of_the_sensor_and_empty_recordings_are_named(tmp_path: P
 def test_recordings_are_cut_at_the_same_time_if_a_length_is_given(tmp_path: Path):
     read = FileRecordings(
         [Recording(tmp_path, 0)],
-        lambda _: np.array([(1, 2, 900, 1), (3, 4, 1899, 0), (5, 6, 1900, 0)], writers_dtype()),
+        lambda _: np.array([(1, 2, 900, 1), (3, 4, 1899, 0), (5, 6, 1900, 0)], EVENT),
         (10, 10),
         (10, 10),
         duration_us=1000,
     )
     assert read[0]["t"].tolist() == [0, 999]
-    n_cars_tree(tmp_path)
+    trees.n_cars_tree(tmp_path)
     short = make("n_cars", tmp_path, duration_us=5_000).split("test")
     counts = short.counts(torch.tensor([0]), 4)
     # An event each 250 µs: twenty before 5 ms, five in a quarter of that.
     assert counts.flatten(2).sum(2).tolist() == [[5, 5, 5, 5]]
 
 
-def writers_dtype() -> np.dtype:
-    return np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])
-
-
 def test_the_first_nine_tenths_of_a_class_train_and_a_seed_draws_others(tmp_path: Path):
-    cifar10_tree(tmp_path)
+    trees.cifar10_tree(tmp_path)
 
     def numbers(dataset: EventFiles, part: str) -> list[int]:
         return sorted(
@@ -252,17 +166,17 @@ def test_the_first_nine_tenths_of_a_class_train_and_a_seed_draws_others(tmp_path
 
 
 def test_cifar10_dvs_is_found_in_both_forms_and_the_original_comes_first(tmp_path: Path):
-    cifar10_tree(tmp_path / "CIFAR10DVS", ".aedat4")
+    trees.cifar10_tree(tmp_path / "CIFAR10DVS", ".aedat4")
     copy = make("cifar10_dvs", tmp_path)
     assert copy.recordings["test"][0].path.suffix == ".aedat4"
-    cifar10_tree(tmp_path / "CIFAR10DVS")
+    trees.cifar10_tree(tmp_path / "CIFAR10DVS")
     both = make("cifar10_dvs", tmp_path)
     assert {recording.path.suffix for recording in both.recordings["train"]} == {".aedat"}
     assert len(both.split("train")) == 110
 
 
 def test_n_caltech101_may_leave_the_background_out(tmp_path: Path):
-    n_caltech_tree(tmp_path)
+    trees.n_caltech_tree(tmp_path)
     dataset = make("n_caltech101", tmp_path, background=False, num_classes=2)
     names = [recording.path.parent.name for recording in dataset.recordings["test"]]
     assert names == ["Faces_easy", "accordion"]
@@ -274,12 +188,12 @@ def test_n_caltech101_may_leave_the_background_out(tmp_path: Path):
 
 @pytest.mark.parametrize("parts", [("train", "test"), ("n-cars_train/train", "n-cars_test/test")])
 def test_n_cars_is_found_as_its_archives_unpack(tmp_path: Path, parts: tuple[str, str]):
-    n_cars_tree(tmp_path / "Prophesee_Dataset_n_cars", *parts)
+    trees.n_cars_tree(tmp_path / "Prophesee_Dataset_n_cars", *parts)
     assert len(make("n_cars", tmp_path).split("train")) == 16
 
 
 def test_gestures_are_the_windows_of_their_table(tmp_path: Path):
-    gesture_tree(tmp_path)
+    trees.gesture_tree(tmp_path)
     dataset = make("dvs128_gesture", tmp_path)
     test = dataset.split("test")
     # The end of a window is not in it: it is where the last of the 40 events lies.
@@ -290,8 +204,8 @@ def test_gestures_are_the_windows_of_their_table(tmp_path: Path):
 
 
 def test_both_forms_of_the_gestures_hold_the_same_events(tmp_path: Path):
-    gesture_tree(tmp_path / "official")
-    gesture_copy(tmp_path / "copy")
+    trees.gesture_tree(tmp_path / "official")
+    trees.gesture_copy(tmp_path / "copy")
     official, copy = (
         make("dvs128_gesture", tmp_path / form).split("test") for form in ("official", "copy")
     )
@@ -316,7 +230,7 @@ def test_both_forms_of_the_gestures_hold_the_same_events(tmp_path: Path):
     ],
 )
 def test_a_wrong_list_or_table_of_gestures_is_named(tmp_path, name, content, sentence):
-    gesture_tree(tmp_path)
+    trees.gesture_tree(tmp_path)
     file = tmp_path / "DvsGesture" / name
     file.unlink()
     if content is not None:
@@ -326,7 +240,7 @@ def test_a_wrong_list_or_table_of_gestures_is_named(tmp_path, name, content, sen
 
 
 def test_a_copy_of_the_gestures_has_files_named_after_classes(tmp_path: Path):
-    gesture_copy(tmp_path)
+    trees.gesture_copy(tmp_path)
     folder = tmp_path / "DVSGesture/ibmGestureTest/user24_led"
     (folder / "3.npy").rename(folder / "11.npy")
     with pytest.raises(DataError, match=r"11.npy' is not named after a class"):
@@ -334,7 +248,7 @@ def test_a_copy_of_the_gestures_has_files_named_after_classes(tmp_path: Path):
 
 
 def test_an_action_has_one_folder(tmp_path: Path):
-    action_tree(tmp_path)
+    trees.action_tree(tmp_path)
     (tmp_path / "Action Recognition" / "Sit_Down").mkdir()
     with pytest.raises(DataError, match=r"2 folders for 'sit-down' instead of one"):
         make("action_recognition", tmp_path).split("train")
@@ -347,7 +261,9 @@ def test_an_action_has_one_folder(tmp_path: Path):
         ({"image_size": (100, 0)}, r"got \(100, 0\)"),
         ({"image_size": (1, 2, 3)}, r"got \(1, 2, 3\)"),
         ({"duration_us": 0}, "n_cars.duration_us must be 1 or more µs; got 0"),
+        ({"image_size": 4.5}, "image_size must be a whole number; got 4.5"),
         ({"scale": 0.0}, "n_cars.scale must be above 0; got 0.0"),
+        ({"scale": "4"}, "scale must be a number; got '4'"),
     ],
 )
 def test_wrong_options_are_one_sentence(options: dict[str, Any], sentence: str):
@@ -356,7 +272,7 @@ def test_wrong_options_are_one_sentence(options: dict[str, Any], sentence: str):
 
 
 def test_training_moves_recordings_that_are_read_from_disk(tmp_path: Path):
-    n_cars_tree(tmp_path)
+    trees.n_cars_tree(tmp_path)
     dataset = make("n_cars", tmp_path)
     still = dataset.split("train").fetch(torch.arange(4))
     moved = dataset.training_batch(torch.arange(4), 0, torch.Generator().manual_seed(0))
@@ -366,7 +282,7 @@ def test_training_moves_recordings_that_are_read_from_disk(tmp_path: Path):
 
 def test_a_tree_goes_from_training_to_a_verified_record(tmp_path: Path):
     """N-Cars in small, not square: a network is trained, converted lightly, run as a stream."""
-    n_cars_tree(tmp_path / "data")
+    trees.n_cars_tree(tmp_path / "data")
     pieces = ("tasks/n_cars_stream", "models/vgg_small", "methods/snn_calibration_light",
               "schedules/embedded_15")  # fmt: skip
     base = [str(REPOSITORY / "configs" / "_base_" / f"{piece}.py") for piece in pieces]

@@ -76,8 +76,9 @@ def test_an_array_that_would_run_a_command_is_refused(tmp_path: Path):
 
 
 def test_a_row_of_text_ends_the_head_even_if_the_first_event_starts_like_one(tmp_path: Path):
-    # y = 119 from the top is 140 from the bottom: the first byte is 0x23, '#', the mark of a line.
-    events = [(10, 119, 1, 1), (11, 118, 2, 0)]
+    # y = 119 from the top is 140 from the bottom: the first byte is 0x23, '#', the mark of a line,
+    # and the last byte of the time, 10, is the end of one.
+    events = [(10, 119, 10, 1), (11, 118, 20, 0)]
     content = writers.davis346(events)
     assert content[len(writers.HEAD2)] == ord("#")
     assert rows(formats.read_davis346(writers.write(tmp_path / "a.aedat", content))) == events
