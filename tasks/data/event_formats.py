@@ -51,8 +51,9 @@ def pack(x: Any, y: Any, t: Any, p: Any) -> EventArray:
 def read_dvs128(path: Path) -> EventArray:
     """Reads AEDAT 2.0 of a DVS128, 128x128 pixels, as CIFAR10-DVS was recorded.
 
-    jAER counts both axes from the other end and has bit 0 unset for brighter. The recordings of
-    CIFAR10-DVS lie on their side; the axes are swapped so that the pictures stand upright.
+    jAER counts both axes from the other end and has bit 0 unset for brighter (the format's page has
+    it set, for AEDAT 1.0). Published readers of CIFAR10-DVS find its pictures lying on their side
+    and swap the axes so that they stand upright; so it is here, not checked on true recordings.
 
     Raises:
         DataError: the file is damaged.
