@@ -60,18 +60,15 @@ class Events(ClassificationTask):
             self.ms_per_step = self.dataset.duration_us / 1e3 / T
 
     def model_defaults(self) -> dict[str, Any]:
-        """Returns classes, channels and the side of the frame.
+        """Returns classes, channels and the side of the frame, (height, width) if not square.
 
-        Raises:
-            ConfigError: the sensor is not square.
+        Networks that pool over what is left of the frame take any shape; others refuse the pair.
         """
         polarities, height, width = self.dataset.input_shape
-        if height != width:
-            raise ConfigError(f"models take square frames; '{self.dataset_name}' is not square")
         return {
             "num_classes": self.dataset.num_classes,
             "in_channels": polarities,
-            "image_size": height,
+            "image_size": height if height == width else (height, width),
         }
 
     def inputs(self, part: str, indices: Tensor) -> Tensor:

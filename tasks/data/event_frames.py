@@ -36,14 +36,15 @@ class EventSplit:
         recordings: `recordings[i]` is the structured array (x, y, t, p) of a sample's events.
         labels: classes, shape [N], int64.
         sensor_size: width, height and number of polarities, as tonic has it.
-        duration_us: length of a recording.
+        duration_us: length of every recording, which starts at t = 0; None for recordings of
+            different lengths, each from its first to its last event.
         scale: counts that stand for an input of 1.
     """
 
     recordings: Recordings
     labels: Tensor
     sensor_size: tuple[int, int, int]
-    duration_us: int
+    duration_us: int | None
     scale: float
 
     def __len__(self) -> int:
@@ -54,46 +55,51 @@ class EventSplit:
         """Counts events by bin of equal length, shape [B, bins, polarities, H, W], float32.
 
         Raises:
-            DataError: a recording holds events after its end.
+            DataError: a recording holds events outside of its length.
         """
-        from tonic.transforms import ToFrame
-
-        frame = ToFrame(
-            sensor_size=self.sensor_size,
-            time_window=math.ceil(self.duration_us / bins),
-            start_time=0,
-            end_time=self.duration_us,
-            include_incomplete=True,
-        )
-        found = []
-        for index in indices.tolist():
-            events = self.recordings[index]
-            if len(events) and not 0 <= events["t"].min() <= events["t"].max() < self.duration_us:
-                raise DataError(
-                    f"recording {index} has events outside of its {self.duration_us} µs; "
-                    "name its true length"
-                )
-            found.append(frame(events)[:bins] if len(events) else self._nothing(bins))
-        return torch.from_numpy(np.stack(found)).float()
+        frames = [self._frames(index, bins) for index in indices.tolist()]
+        return torch.from_numpy(np.stack(frames))
 
     def fetch(self, indices: Tensor) -> Tensor:
         """Returns counts over the whole recording over `scale`, [B, polarities, H, W]."""
         return self.counts(indices, 1)[:, 0] / self.scale
 
-    def _nothing(self, bins: int) -> NDArray[Any]:
+    def _frames(self, index: int, bins: int) -> NDArray[np.float32]:
+        """Returns one recording's counts, shape [bins, polarities, H, W].
+
+        They are the numbers of tonic's ToFrame, whose 16 bits a noisy pixel of a long recording
+        would overflow.
+        """
         width, height, polarities = self.sensor_size
-        return np.zeros((bins, polarities, height, width), np.int16)
+        shape = (bins, polarities, height, width)
+        events = self.recordings[index]
+        if not len(events):
+            return np.zeros(shape, np.float32)
+        t = events["t"]
+        first, last = int(t.min()), int(t.max())
+        start, length = first, last - first + 1
+        if self.duration_us is not None:
+            start, length = 0, self.duration_us
+        if not start <= first <= last < start + length:
+            raise DataError(
+                f"recording {index} has events outside of its {length} µs; name its true length"
+            )
+        place = (t - start) // math.ceil(length / bins)
+        for name, size in (("p", polarities), ("y", height), ("x", width)):
+            place = place * size + events[name]
+        counts = np.bincount(place, minlength=math.prod(shape))
+        return counts.reshape(shape).astype(np.float32)
 
 
 class EventDataset(ImageDataset):
     """A labelled dataset of recordings; as an image it is the counts over a whole recording.
 
     Attributes:
-        duration_us: length of a recording.
+        duration_us: length of a recording; None if each has its own.
         scale: counts that stand for an input of 1.
     """
 
-    duration_us: int
+    duration_us: int | None
     scale: float
 
     @abstractmethod

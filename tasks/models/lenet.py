@@ -20,7 +20,7 @@ class LeNet(nn.Module):
         *,
         num_classes: int = 10,
         in_channels: int = 1,
-        image_size: int = 28,
+        image_size: int | Sequence[int] = 28,
         channels: Sequence[int] = (6, 16),
         hidden: Sequence[int] = (120, 84),
         pool: str = "avg",
@@ -36,11 +36,16 @@ class LeNet(nn.Module):
             pool: `avg` or `max`.
 
         Raises:
-            ConfigError: an unknown pooling or an image that is too small or odd.
+            ConfigError: an unknown pooling or an image that is too small, odd or not square.
         """
         super().__init__()
         if pool not in ("avg", "max"):
             raise ConfigError(f"lenet.pool must be 'avg' or 'max'; got {pool!r}; try 'avg'")
+        if not isinstance(image_size, int):
+            raise ConfigError(
+                f"lenet takes square images; got {tuple(image_size)}; set task.dataset.image_size "
+                "to one number, or take a network that pools over the whole image"
+            )
         if image_size < 16 or image_size % 2:
             raise ConfigError(f"lenet needs an even image size of 16 or more; got {image_size}")
         padding = max(0, (32 - image_size) // 2)

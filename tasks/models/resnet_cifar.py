@@ -52,7 +52,7 @@ class ResNetCifar(nn.Module):
         widths: Sequence[int] | None = None,
         num_classes: int = 10,
         in_channels: int = 3,
-        image_size: int = 32,
+        image_size: int | Sequence[int] = 32,
     ) -> None:
         """Builds the layers.
 

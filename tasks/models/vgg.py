@@ -27,7 +27,7 @@ class Vgg(nn.Module):
         global_pool: bool = False,
         num_classes: int = 10,
         in_channels: int = 3,
-        image_size: int = 32,
+        image_size: int | Sequence[int] = 32,
     ) -> None:
         """Builds the layers.
 
@@ -39,7 +39,7 @@ class Vgg(nn.Module):
             global_pool: averages over what is left of the image before the linear layers.
             num_classes: length of the output.
             in_channels: channels of the image.
-            image_size: height and width in pixels.
+            image_size: height and width in pixels, or one number for squares.
 
         Raises:
             ConfigError: a layer or pooling that is not known, or an image too small for the pools.
@@ -48,28 +48,29 @@ class Vgg(nn.Module):
         if pool not in ("avg", "max"):
             raise ConfigError(f"vgg.pool must be 'avg' or 'max'; got {pool!r}; try 'avg'")
         features: list[nn.Module] = []
-        channels, side = in_channels, image_size
+        channels = in_channels
+        sides = [image_size] * 2 if isinstance(image_size, int) else list(image_size)
         for layer in layers:
             if layer == "P":
                 features.append(nn.AvgPool2d(2) if pool == "avg" else nn.MaxPool2d(2))
-                side //= 2
+                sides = [side // 2 for side in sides]
             elif isinstance(layer, int) and layer > 0:
                 features.append(nn.Conv2d(channels, layer, 3, padding=1, bias=False))
                 features += [nn.BatchNorm2d(layer), nn.ReLU()]
                 channels = layer
             else:
                 raise ConfigError(f"vgg.layers holds widths and 'P'; got {layer!r}; correct it")
-        if side < 1:
+        if min(sides) < 1:
             raise ConfigError(
                 f"vgg pools {list(layers).count('P')} times, too often for {image_size} pixels; "
                 "leave out a 'P'"
             )
         if global_pool:
             features.append(nn.AdaptiveAvgPool2d(1))
-            side = 1
+            sides = [1, 1]
         self.features = nn.Sequential(*features)
         classifier: list[nn.Module] = []
-        previous = channels * side * side
+        previous = channels * sides[0] * sides[1]
         for units in hidden:
             classifier += [nn.Linear(previous, units), nn.ReLU()]
             if dropout:

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from adacal.suite.registry import TASKS, build
 from tasks.checkpoints import REPOSITORY
 from tasks.classification2d import Classification2D
+from tasks.events import Events
 from tasks.training import make_schedule
 
 BASE = REPOSITORY / "configs" / "_base_"
@@ -22,6 +23,11 @@ PAIRS = [
     *[(data, model) for data in ("cifar10", "cifar100") for model in CIFAR],
     *[("imagenet", model) for model in IMAGENET],
 ]
+EVENTS = (
+    "action_recognition", "cifar10_dvs", "dvs128_gesture", "dvs_mnist", "n_caltech101", "n_cars",
+    "n_mnist",
+)  # fmt: skip
+EVENT_MODELS = ("resnet18_events", "resnet34_events", "vgg11_events", "vgg16_events")
 
 
 def merged(tmp_path: Path, *pieces: str) -> Config:
@@ -41,6 +47,20 @@ def test_a_dataset_a_model_and_a_schedule_make_a_task(tmp_path, data, model):
     with torch.device("meta"):
         module = task.build_module()
     assert any(p.shape[:1] == (task.dataset.num_classes,) for p in module.parameters())
+
+
+@pytest.mark.parametrize("mode", ["stream", "static"])
+@pytest.mark.parametrize("data", EVENTS)
+def test_an_event_dataset_and_a_model_make_a_task_of_its_sensor(tmp_path, data, mode):
+    for model in ("resnet20",) if data in ("n_mnist", "dvs_mnist") else EVENT_MODELS:
+        cfg = merged(tmp_path, f"tasks/{data}_{mode}", f"models/{model}", "schedules/events_100")
+        task = build(TASKS, "task", cfg.task, model=cfg.model, schedule=cfg.schedule, T=8)
+        assert isinstance(task, Events) and task.stream == (mode == "stream")
+        assert task.checkpoint.name == f"{data}_{cfg.model.name}.safetensors"
+        with torch.device("meta"):
+            module = task.build_module().eval()
+            logits = module(torch.zeros(2, *task.dataset.input_shape))
+        assert logits.shape == (2, task.dataset.num_classes)
 
 
 @pytest.mark.parametrize("piece", sorted((BASE / "schedules").glob("*.py")), ids=lambda p: p.stem)

@@ -72,6 +72,37 @@ def test_a_recording_without_events_is_all_zeros():
     assert split([]).counts(torch.tensor([0]), 4).abs().sum() == 0
 
 
+@pytest.mark.parametrize("bins", [1, 3, 4])
+def test_counts_are_those_of_tonic(bins: int):
+    from tonic.transforms import ToFrame
+
+    part = task().dataset.split("test")
+    window = -(-part.duration_us // bins)
+    frame = ToFrame(
+        sensor_size=part.sensor_size,
+        time_window=window,
+        start_time=0,
+        end_time=part.duration_us,
+        include_incomplete=True,
+    )
+    wanted = torch.from_numpy(frame(part.recordings[7])).float()
+    assert torch.equal(part.counts(torch.tensor([7]), bins)[0], wanted)
+
+
+def test_recordings_of_their_own_length_are_cut_into_equal_bins_from_first_to_last_event():
+    events = np.array([(0, 0, 1000, 1), (1, 0, 1099, 0), (2, 0, 1100, 0), (3, 0, 1199, 1)], EVENT)
+    labels = torch.zeros(1, dtype=torch.long)
+    part = EventSplit([events], labels, (4, 3, 2), duration_us=None, scale=1.0)
+    counts = part.counts(torch.tensor([0]), bins=2)[0]
+    assert [int(n) for n in counts.flatten(1).sum(1)] == [2, 2]
+    assert counts[0, 1, 0, 0] == counts[0, 0, 0, 1] == counts[1, 0, 0, 2] == 1
+
+
+def test_a_pixel_may_fire_more_often_than_sixteen_bits_hold():
+    part = split([(1, 2, 5, True)] * 40_000)
+    assert part.counts(torch.tensor([0]), 1)[0, 0, 1, 2, 1] == 40_000
+
+
 def test_events_after_the_end_are_refused():
     with pytest.raises(DataError, match="recording 1 has events outside of its 600"):
         split([(0, 0, 5, True)], [(0, 0, 600, True)]).counts(torch.tensor([0, 1]), 2)

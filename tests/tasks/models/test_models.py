@@ -92,11 +92,38 @@ def test_a_torchvision_network_is_built_by_name_without_weights():
     assert module(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 
+@pytest.mark.parametrize("arch", ["resnet18", "vgg11_bn", "squeezenet1_1"])
+def test_a_torchvision_network_takes_other_channels_in_its_first_layer_alone(arch):
+    usual, other = (
+        make(type="torchvision", arch=arch, num_classes=5, in_channels=channels)
+        for channels in (3, 2)
+    )
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (usual, other)]
+    changed = [name for name in shapes[0] if shapes[0][name] != shapes[1][name]]
+    assert shapes[0].keys() == shapes[1].keys() and len(changed) == 1
+    assert shapes[1][changed[0]][1] == 2
+    assert other.eval()(torch.zeros(1, 2, 64, 64)).shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"type": "torchvision", "arch": "resnet18"},
+        {"type": "resnet_cifar", "depth": 8, "width": 4},
+        {"type": "vgg", "layers": (4, "P", 6, "P"), "hidden": (10,)},
+        {"type": "vgg", "layers": (4, "P", 6, "P"), "global_pool": True},
+    ],
+)
+def test_networks_take_images_that_are_not_square(config):
+    module = make(**config, num_classes=7, in_channels=2, image_size=(36, 48)).eval()
+    assert module(torch.zeros(2, 2, 36, 48)).shape == (2, 7)
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
         ({"type": "torchvision", "arch": "resnet43"}, "no torchvision model named 'resnet43'; did"),
-        ({"type": "torchvision", "arch": "resnet18", "in_channels": 1}, "take 3 channels"),
+        ({"type": "torchvision", "arch": "resnet18", "in_channels": 0}, "1 or more in_channels"),
         ({"type": "resnet_cifar", "depth": 19}, r"must be 6n \+ 2; got 19"),
         ({"type": "resnet_cifar", "widths": (4, 8)}, "three positive widths"),
         ({"type": "vgg", "image_size": 28}, "5 times, too often for 28 pixels"),
@@ -104,6 +131,8 @@ def test_a_torchvision_network_is_built_by_name_without_weights():
         ({"type": "vgg", "pool": "min"}, "'avg' or 'max'; got 'min'"),
         ({"type": "lenet", "pool": "min"}, "'avg' or 'max'; got 'min'"),
         ({"type": "lenet", "image_size": 15}, "even image size"),
+        ({"type": "lenet", "image_size": (18, 24)}, r"takes square images; got \(18, 24\)"),
+        ({"type": "vgg", "image_size": (64, 30)}, r"5 times, too often for \(64, 30\) pixels"),
         (
             {"type": "lenet", "widht": 3},
             "did you mean 'hidden'|no option of model 'lenet' named 'widht'",

@@ -1,0 +1,15 @@
+# Action Recognition (PAF), streamed: ResNet-18, Adaptive Calibration, mean φ of 4, T=8.
+_base_ = [
+    "../_base_/tasks/action_recognition_stream.py",
+    "../_base_/models/resnet18_events.py",
+    "../_base_/methods/adaptive_calibration.py",
+    "../_base_/schedules/events_100.py",
+]
+conversion = dict(
+    T=8,
+    adafire=dict(max_spikes=(1, 8), budget=4),
+    iat=dict(score="entropy"),
+)
+# Large frames: 8 steps of them at once fill the memory.
+calibration = dict(n_samples=32)
+evaluation = dict(batch_size=8)
