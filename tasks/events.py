@@ -22,7 +22,7 @@ MODES = ("stream", "static")
 
 @TASKS.register_module(name="events")
 class Events(ClassificationTask):
-    """One event dataset with one classifier, trained on counts over whole recordings.
+    """One event dataset with one classifier, trained on counts over recordings and parts of them.
 
     In mode `stream` the recording is cut into T bins and step t sees the counts of bin t: after t
     of T steps a part t/T of the recording has been seen. In mode `static` the counts over the whole

@@ -19,6 +19,11 @@ from adacal.suite.registry import DATASETS
 from tasks.data.base import ImageDataset, check_part
 from tasks.data.dvs_mnist import DURATION_US, VERSION, DvsMnist
 
+WINDOW_BINS = 12
+"""Bins that windows of training samples are made of."""
+LEAST_WINDOW = 0.25
+"""Shortest window, as a share of the recording."""
+
 
 class Recordings(Protocol):
     """Anything that gives the events of a sample by its number."""
@@ -107,9 +112,14 @@ class EventDataset(ImageDataset):
         """Returns the `train` or the `test` split."""
 
     def training_batch(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
-        """Returns training samples moved by up to 2 pixels in each direction."""
+        """Returns training samples: half of them whole, half random windows of time.
+
+        Windows are brought to the scale of a whole recording, so the network learns to answer from
+        a part, which is what a stream shows it. All move by up to 2 pixels in each direction.
+        """
         del epoch
-        images = self.split("train").fetch(indices)
+        bins = self.split("train").counts(indices, WINDOW_BINS)
+        images = random_windows(bins, generator) / self.scale
         moves = torch.randint(-2, 3, (len(images), 2), generator=generator).tolist()
         padded = F.pad(images, (2, 2, 2, 2))
         height, width = images.shape[2:]
@@ -117,6 +127,29 @@ class EventDataset(ImageDataset):
             [p[:, 2 + y : 2 + y + height, 2 + x : 2 + x + width]
              for p, (y, x) in zip(padded, moves, strict=True)]
         )  # fmt: skip
+
+
+def random_windows(counts: Tensor, generator: torch.Generator) -> Tensor:
+    """Sums bins over a window of time, at the scale of the whole recording.
+
+    Args:
+        counts: counts by bin, shape [B, bins, polarities, H, W].
+        generator: source of randomness.
+
+    Returns:
+        Half of the samples whole; of the others a window of at least `LEAST_WINDOW` of the bins,
+        times the number of bins over the window's. Shape [B, polarities, H, W].
+    """
+    samples, bins = counts.shape[:2]
+    whole = torch.rand(samples, generator=generator) < 0.5
+    shortest = max(1, math.ceil(LEAST_WINDOW * bins))
+    length = torch.randint(shortest, bins + 1, (samples,), generator=generator)
+    length = length.masked_fill(whole, bins)
+    start = (torch.rand(samples, generator=generator) * (bins - length + 1)).long()
+    place = torch.arange(bins)
+    inside = (place >= start[:, None]) & (place < (start + length)[:, None])
+    weights = inside * (bins / length)[:, None]
+    return torch.einsum("bn,bnphw->bphw", weights.to(counts), counts)
 
 
 @DATASETS.register_module(name="dvs_mnist")
