@@ -19,7 +19,7 @@ from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import DATASETS, MODELS, build, import_all
 from adacal.suite.task import Batch, Evaluation, Metric, Predict, Task
 from tasks.checkpoints import file_sha256, load_checkpoint, require_writable, resolve_checkpoint
-from tasks.data.base import ImageDataset
+from tasks.data.base import LabelledDataset
 from tasks.training import make_schedule, train_classifier
 
 CALIBRATION_BATCH = 128
@@ -61,7 +61,7 @@ class ClassificationTask(Task):
         own_checkpoint = options.pop("checkpoint", None)
         self.model_name = str(model_name or given_name or options.get("type"))
         self.dataset_name = str(dataset.get("type"))
-        self.dataset: ImageDataset = build(DATASETS, "dataset", dict(dataset))
+        self.dataset: LabelledDataset = build(DATASETS, "dataset", dict(dataset))
         own_schedule = options.pop("schedule", None) or {}
         if not isinstance(own_schedule, Mapping):
             raise ConfigError(f"model.schedule must be a dict; got {own_schedule!r}")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from adacal.core.checks import check_names, check_number, check_whole
 from adacal.core.errors import ConfigError, DataError
 from tasks.checkpoints import save_checkpoint
-from tasks.data.base import ImageDataset, Split
+from tasks.data.base import LabelledDataset, Split
 
 Log = Callable[[dict[str, float]], None]
 
@@ -98,7 +98,7 @@ def make_schedule(options: Mapping[str, Any] | None) -> Schedule:
 
 def train_classifier(
     module: nn.Module,
-    dataset: ImageDataset,
+    dataset: LabelledDataset,
     schedule: Schedule,
     path: Path | None,
     *,
