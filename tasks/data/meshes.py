@@ -96,7 +96,9 @@ def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> Floats:
     if count < 1:
         raise ConfigError(f"a cloud has 1 point or more; got {count}; try 1024")
     # Areas of a mesh of side 1: those of a very small or large one would leave the floats' range.
-    used = mesh.vertices[np.unique(mesh.triangles)]
+    named = np.zeros(len(mesh.vertices), bool)
+    named[mesh.triangles] = True
+    used = mesh.vertices[named]
     centre = used.min(0) / 2 + used.max(0) / 2
     size = float(np.abs(used - centre).max())
     if size == 0.0:
