@@ -117,10 +117,7 @@ class FileSplit:
         parts = [self.read(self.files[index]).parts for index in indices.tolist()]
         told = [part for part in parts if part is not None]
         if len(told) < len(parts):
-            raise ConfigError(
-                "this dataset does not tell parts of its clouds; take one that does, "
-                "shapenet_part say, or classify whole clouds with task 'classification3d'"
-            )
+            raise no_parts()
         return torch.from_numpy(np.stack(told))
 
 
@@ -251,6 +248,14 @@ def require_classes(path: Path, found: Iterable[str], wanted: Sequence[str]) -> 
             f"'{path}' names {len(names)} classes{among} and should name the {len(wanted)} from "
             f"{wanted[0]} to {wanted[-1]} in their order; {RESTORE}"
         )
+
+
+def no_parts() -> ConfigError:
+    """Returns the error of asking for parts where there are none."""
+    return ConfigError(
+        "this dataset does not tell parts of its clouds; take one that does, shapenet_part say, or "
+        "classify whole clouds with task 'classification3d'"
+    )
 
 
 def sphere(points: NDArray[np.floating], path: Path) -> NDArray[np.float32]:

@@ -1,12 +1,14 @@
 """ModelNet10 and ModelNet40 (Wu et al. 2015) from files on disk; nothing is downloaded.
 
-Two forms, datasets of their own, since their clouds differ:
+Three forms, datasets of their own, since their clouds differ:
 
 - `modelnet10`, `modelnet40`: the official meshes (OFF). Points are drawn from the surface by area,
   with a seed from the file's name, so a mesh always gives the same cloud; z is up. Large meshes
   take half a second, so clouds are kept under the cache folder, 12 kB each at 1,024 points.
 - `modelnet10_resampled`, `modelnet40_resampled`: the tables of 10,000 points that PointNet++ used;
   the first `num_points` of them are taken, as there; y is up. Normals are not used.
+- `modelnet40_hdf5`: the clouds of 2,048 points that PointNet used (`tasks.data.cloud_hdf5`); the
+  first `num_points` too; y is up.
 
 Clouds lie in the unit sphere around their mean. Training turns them about the upright axis by any
 angle and moves points by Gaussian noise of 0.01, at most 0.05 (Qi et al. 2017, PointNet).
@@ -34,6 +36,7 @@ from tasks.data.cloud_files import (
     require_classes,
     sphere,
 )
+from tasks.data.cloud_hdf5 import STORED_POINTS, Hdf5Clouds, listed_names
 from tasks.data.meshes import read_off, sample_surface
 from tasks.data.point_clouds import random_jitter, random_rotation
 
@@ -211,3 +214,44 @@ class ModelNet40Resampled(ModelNetTables):
     def __init__(self, *, root: str | None = None, num_points: int = 1024) -> None:
         """Takes the folder that holds `modelnet40_normal_resampled` (or is it)."""
         super().__init__(40, root, num_points)
+
+
+@DATASETS.register_module(name="modelnet40_hdf5")
+class ModelNet40Hdf5(Hdf5Clouds):
+    """9,840 training and 2,468 test clouds of 40 classes."""
+
+    def __init__(self, *, root: str | None = None, num_points: int = 1024) -> None:
+        """Takes the folder that holds `modelnet40_ply_hdf5_2048` (or is it).
+
+        Raises:
+            ConfigError: more points are asked for than there are.
+        """
+        super().__init__(
+            name="modelnet40_hdf5",
+            class_names=CLASSES[40],
+            num_points=num_points,
+            most_points=STORED_POINTS,
+        )
+        self.root, self.folder = root, "modelnet40_ply_hdf5_2048"
+        self.expected = (
+            f"{self.folder}/{{train_files.txt, test_files.txt, shape_names.txt, "
+            "ply_data_train0.h5, …}"
+        )
+
+    def list_names(self, folder: Path) -> dict[str, list[str]]:
+        """Returns the files that the two lists name.
+
+        Raises:
+            DataError: a list is missing, or the classes are others.
+        """
+        names_list = folder / "shape_names.txt"
+        if not names_list.is_file():
+            raise DataError(
+                f"dataset '{self.name}' has no '{names_list}'; it should hold {self.expected}"
+            )
+        require_classes(names_list, read_words(names_list), self.class_names)
+        return {part: listed_names(folder / f"{part}_files.txt") for part in ("train", "test")}
+
+    def augment(self, clouds: Tensor, generator: torch.Generator) -> Tensor:
+        """Turns each cloud about y by any angle and jitters its points."""
+        return upright_variant(clouds, generator, axis=1)
