@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,17 +37,22 @@ class Hdf5File:
         file: where it lies.
         labels: classes, shape [N], int64.
         num_points: points that are taken of each cloud.
-        part_count: number of parts if they are told, else None.
+        parts_of_class: the parts that each class can have if parts are told, else None.
     """
 
     file: CloudFile
     labels: NDArray[np.int64]
     num_points: int
-    part_count: int | None
+    parts_of_class: Mapping[int, tuple[int, ...]] | None
 
     @classmethod
     def listed(
-        cls, path: Path, *, num_classes: int, num_points: int, part_count: int | None
+        cls,
+        path: Path,
+        *,
+        num_classes: int,
+        num_points: int,
+        parts_of_class: Mapping[int, tuple[int, ...]] | None,
     ) -> Hdf5File:
         """Reads the labels of a file and looks whether the clouds are there.
 
@@ -61,7 +66,7 @@ class Hdf5File:
             raise DataError(
                 f"'{path}' has no clouds or labels outside 0 to {num_classes - 1}; {RESTORE}"
             )
-        return cls(file, labels, num_points, part_count)
+        return cls(file, labels, num_points, parts_of_class)
 
     @cached_property
     def clouds(self) -> Tensor:
@@ -91,9 +96,9 @@ class Hdf5File:
 
         Raises:
             ConfigError: the dataset does not tell parts.
-            DataError: they do not fit the clouds, or a number is of no part.
+            DataError: they do not fit the clouds, or are of another class.
         """
-        if self.part_count is None:
+        if self.parts_of_class is None:
             raise no_parts()
         parts = read_array(
             self.file.path,
@@ -102,10 +107,13 @@ class Hdf5File:
             lambda s: len(s) == 2 and s[0] == len(self.labels) and s[1] >= self.num_points,
             points=self.num_points,
         )
-        if parts.min() < 0 or parts.max() >= self.part_count:
-            raise DataError(
-                f"'{self.file.path}' holds parts outside 0 to {self.part_count - 1}; {RESTORE}"
-            )
+        for label in np.unique(self.labels).tolist():
+            allowed = self.parts_of_class[label]
+            if not np.isin(parts[self.labels == label], allowed).all():
+                raise DataError(
+                    f"'{self.file.path}' holds a cloud of class {label} with a part that is "
+                    f"none of {allowed[0]} to {allowed[-1]}; {RESTORE}"
+                )
         return torch.from_numpy(parts.astype(np.uint8))
 
 
@@ -195,7 +203,7 @@ class Hdf5Clouds(PointDataset):
             path,
             num_classes=self.num_classes,
             num_points=self.num_points,
-            part_count=self.num_parts,
+            parts_of_class=self.parts_of_class,
         )
 
     def split(self, part: str) -> Hdf5Split:
