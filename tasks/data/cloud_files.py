@@ -7,7 +7,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from tasks.data.base import check_part, require_root, round_robin
 from tasks.data.point_clouds import PointDataset, unit_sphere
 
 VERSION = 1  # of how files become clouds; part of fingerprints and names of kept clouds
+REMEMBERED = 512  # clouds that a split read last; more than a batch
 RESTORE = "restore that file from the archive"
 
 
@@ -92,7 +93,8 @@ class FileSplit:
         order = round_robin(labels, num_classes)
         self.labels = labels[order]
         self.files = [files[index] for index in order.tolist()]
-        self.read = read
+        # A batch's parts are asked for after its points, and lie in the same files.
+        self.read = lru_cache(maxsize=REMEMBERED)(read)
 
     def __len__(self) -> int:
         """Returns the number of clouds."""

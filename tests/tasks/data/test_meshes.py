@@ -168,7 +168,7 @@ def test_the_size_of_a_mesh_does_not_change_its_sampling(size):
 
 def test_vertices_of_no_face_do_not_matter():
     mesh = two_triangles(2.0)
-    more = Mesh(np.concatenate([mesh.vertices, [[1e30, 0, 0]]]), mesh.triangles)
+    more = Mesh(np.concatenate([mesh.vertices, [[1e30, 0, 0], [-1e20, 0, 0]]]), mesh.triangles)
     assert np.array_equal(draw(more, 200), draw(mesh, 200))
 
 

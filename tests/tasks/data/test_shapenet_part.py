@@ -174,6 +174,19 @@ def test_every_row_is_drawn_alike():
     assert all(abs(seen[row] - 750) < 5 * deviation for row in range(8))
 
 
+def test_points_and_parts_of_a_batch_are_read_together(tables, monkeypatch):
+    read = []
+    read_table = shapenet_part.read_table
+    monkeypatch.setattr(
+        shapenet_part,
+        "read_table",
+        lambda path, *a, **k: read.append(path) or read_table(path, *a, **k),
+    )
+    split, indices = small(tables).split("test"), torch.arange(16)
+    split.fetch(indices), split.parts(indices)
+    assert len(read) == 16
+
+
 def test_a_shape_of_the_test_list_is_never_trained_on_and_none_is_there_twice(tables):
     split = tables / FOLDER / "train_test_split"
     train, test = (
