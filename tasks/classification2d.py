@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adacal.core.errors import ConfigError
 from adacal.suite.registry import TASKS
-from tasks.classification import ClassificationTask
+from tasks.classification import ClassificationTask, image_defaults
+from tasks.data.base import ImageDataset
 
 
 @TASKS.register_module(name="classification2d")
@@ -14,18 +14,8 @@ class Classification2D(ClassificationTask):
     """One image dataset with one classifier."""
 
     name = "classification2d"
+    dataset: ImageDataset
 
     def model_defaults(self) -> dict[str, Any]:
-        """Returns classes, channels and the side of the image.
-
-        Raises:
-            ConfigError: the images are not square.
-        """
-        channels, height, width = self.dataset.input_shape
-        if height != width:
-            raise ConfigError(f"models take square images; '{self.dataset_name}' is not square")
-        return {
-            "num_classes": self.dataset.num_classes,
-            "in_channels": channels,
-            "image_size": height,
-        }
+        """Returns classes, channels and the side of the image."""
+        return image_defaults(self.dataset, self.dataset_name)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from adacal.core.errors import ConfigError
 from adacal.suite.registry import TASKS
-from tasks.classification import ClassificationTask
+from tasks.classification import ClassificationTask, image_defaults
 from tasks.data.event_frames import EventDataset
 
 MODES = ("stream", "static")
@@ -28,6 +28,8 @@ class Events(ClassificationTask):
     name = "events"
     needs_T: ClassVar[bool] = True
     dataset: EventDataset
+    takes: ClassVar[type] = EventDataset
+    content: ClassVar[tuple[str, str]] = ("events", "dvs_mnist")
 
     def __init__(self, *, T: int, mode: str = "stream", **options: Any) -> None:
         """Names the parts; see `tasks.classification.ClassificationTask` for `options`.
@@ -43,28 +45,13 @@ class Events(ClassificationTask):
         if mode not in MODES:
             raise ConfigError(f"events.mode must be 'stream' or 'static'; got {mode!r}")
         super().__init__(**options)
-        if not isinstance(self.dataset, EventDataset):
-            raise ConfigError(
-                f"dataset '{self.dataset_name}' holds no events; take one that does, dvs_mnist say"
-            )
         self.dataset_name = f"{self.dataset_name}_{mode}"
         self.stream = self.event_input = mode == "stream"
         self.T = T
 
     def model_defaults(self) -> dict[str, Any]:
-        """Returns classes, channels and the side of the frame.
-
-        Raises:
-            ConfigError: the sensor is not square.
-        """
-        polarities, height, width = self.dataset.input_shape
-        if height != width:
-            raise ConfigError(f"models take square frames; '{self.dataset_name}' is not square")
-        return {
-            "num_classes": self.dataset.num_classes,
-            "in_channels": polarities,
-            "image_size": height,
-        }
+        """Returns classes, polarities as channels, and the side of the frame."""
+        return image_defaults(self.dataset, self.dataset_name)
 
     def inputs(self, part: str, indices: Tensor) -> Tensor:
         """Returns counts by bin, [T, B, 2, H, W], or over the whole recording, [B, 2, H, W]."""

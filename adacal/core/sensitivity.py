@@ -92,7 +92,9 @@ def measure_tables(
 
 
 def fan_out(network: SpikingNetwork, inputs: Tensor) -> dict[str, Tensor]:
-    """Returns the mean number of synapses behind each neuron, by site, shape [1, C, *].
+    """Returns the mean number of synapses behind each neuron, by site, shape [m, C, *].
+
+    There is one row (m = 1), or as many as a sample has rows at the site.
 
     The exact counter is linear in the spikes of each site, so its gradient is the fan-out; behind
     a max pool, where only some spikes pass, it is the mean over these samples.
@@ -183,6 +185,7 @@ def _probe(
 ) -> Tensor:
     outputs: dict[str, Tensor] = {}
     errors: dict[str, Tensor] = {}
+    samples = inputs.shape[0]
 
     def record(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
         neuron = network.neurons[site.name]
@@ -192,10 +195,11 @@ def _probe(
         if site.name in candidates:
             with torch.no_grad():
                 stack = [
-                    layer_error(neuron, option, output, network.T, remove_mean).flatten(1)
+                    layer_error(neuron, option, output, network.T, remove_mean)
                     for option in candidates[site.name]
                 ]
-            errors[site.name] = torch.stack(stack, 1)
+                # a sample may have several rows, as the points of a cloud; its errors add up
+                errors[site.name] = torch.stack([e.reshape(samples, -1) for e in stack], 1)
             outputs[site.name] = output
         return output, None
 
@@ -233,7 +237,8 @@ def _gradients(
         )
         for name, gradient in zip(outputs, found, strict=True):
             if gradient is not None:
-                gathered.setdefault(name, []).append(gradient.flatten(1))
+                rows = gradient.reshape(logits.shape[0], -1)
+                gathered.setdefault(name, []).append(rows)
     return gathered
 
 
@@ -297,7 +302,8 @@ def _costs(
             theta = per_channel(option.threshold, activation.dim(), neuron.channel_dim)
             counts = count_spikes(activation, theta, option.max_spikes, network.T)
             if cost == "pj":
-                counts *= ACCUMULATE_PJ * synapses[name]
+                behind = synapses[name]
+                counts = ACCUMULATE_PJ * counts.unflatten(0, (-1, behind.shape[0])) * behind
             row.append(float(counts.sum()) / reference.shape[0])
         rows.append(row)
     return torch.tensor(rows, dtype=torch.float64)

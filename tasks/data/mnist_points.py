@@ -191,8 +191,11 @@ def leaving_sides(skeleton: Mask) -> NDArray[np.int8]:
 
 
 def ends_of(skeleton: Mask) -> Mask:
-    """Returns the pixels that a line leaves towards one side only, shape of the skeleton."""
-    few = sum(neighbours(skeleton)) <= 2
+    """Returns the pixels that a line leaves towards one side only, shape of the skeleton.
+
+    Bumps, single pixels on the side of a line (with three neighbours), are such pixels too.
+    """
+    few = sum(neighbours(skeleton)) <= 3
     found: Mask = skeleton & (leaving_sides(skeleton) == 1) & few
     return found
 

@@ -93,6 +93,7 @@ class PointDataset(LabelledDataset):
     part_names: tuple[str, ...]
     num_parts: int | None
     parts_of_class: Mapping[int, tuple[int, ...]] | None
+    input_shape: tuple[int, int]
 
     def __init__(
         self,

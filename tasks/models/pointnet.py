@@ -62,6 +62,7 @@ class PointFeatures(nn.Module):
     def __init__(
         self,
         *,
+        in_features: int,
         local_widths: Sequence[int],
         widths: Sequence[int],
         pool: str,
@@ -85,8 +86,8 @@ class PointFeatures(nn.Module):
             )
         self.pool = pool
         sizes = (transform_widths, transform_hidden)
-        self.input_transform = TNet(3, *sizes, pool=pool) if input_transform else None
-        self.local = RowLayers(3, local_widths)
+        self.input_transform = TNet(in_features, *sizes, pool=pool) if input_transform else None
+        self.local = RowLayers(in_features, local_widths)
         self.local_features = self.local.out_features
         self.feature_transform = (
             TNet(self.local_features, *sizes, pool=pool) if feature_transform else None
@@ -97,7 +98,7 @@ class PointFeatures(nn.Module):
     def forward(self, clouds: Tensor) -> tuple[Tensor, Tensor]:
         """Returns features of points [B*P, local_features] and of clouds [B, out_features]."""
         points = clouds.shape[1]
-        rows = clouds.reshape(-1, 3)
+        rows = clouds.flatten(0, 1)
         rows = self.local(transformed(rows, points, self.input_transform))
         local = transformed(rows, points, self.feature_transform)
         return local, pool_points(self.shared(local), points, self.pool)
@@ -111,6 +112,7 @@ class PointNet(nn.Module):
         self,
         *,
         num_classes: int = 10,
+        in_features: int = 3,
         local_widths: Sequence[int] = (64, 64),
         widths: Sequence[int] = (64, 128, 1024),
         hidden: Sequence[int] = (512, 256),
@@ -125,6 +127,7 @@ class PointNet(nn.Module):
 
         Args:
             num_classes: length of the output.
+            in_features: numbers a point has, its coordinates.
             local_widths: of the layers on points before the feature transform.
             widths: of the layers on points after it; their output is pooled.
             hidden: of the layers on the pooled features.
@@ -140,6 +143,7 @@ class PointNet(nn.Module):
         """
         super().__init__()
         self.features = PointFeatures(
+            in_features=in_features,
             local_widths=local_widths,
             widths=widths,
             pool=pool,
@@ -170,6 +174,7 @@ class PointNetParts(nn.Module):
         self,
         *,
         num_parts: int = 4,
+        in_features: int = 3,
         local_widths: Sequence[int] = (64, 64),
         widths: Sequence[int] = (64, 128, 1024),
         hidden: Sequence[int] = (512, 256, 128),
@@ -185,7 +190,7 @@ class PointNetParts(nn.Module):
         Args:
             num_parts: parts to tell apart.
             hidden: of the layers on points after the pooling.
-            local_widths, widths, dropout, pool, input_transform, feature_transform,
+            in_features, local_widths, widths, dropout, pool, input_transform, feature_transform,
                 transform_widths, transform_hidden: as of `PointNet`.
 
         Raises:
@@ -195,6 +200,7 @@ class PointNetParts(nn.Module):
         if not hidden:
             raise ConfigError("pointnet_parts.hidden needs a layer; got none; try (128, 64)")
         self.features = PointFeatures(
+            in_features=in_features,
             local_widths=local_widths,
             widths=widths,
             pool=pool,

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from adacal.suite.registry import TASKS, build
 from tasks.checkpoints import REPOSITORY
 from tasks.classification2d import Classification2D
+from tasks.classification3d import Classification3D
+from tasks.part_segmentation3d import PartSegmentation3D
 from tasks.training import make_schedule
 
 BASE = REPOSITORY / "configs" / "_base_"
@@ -41,6 +43,23 @@ def test_a_dataset_a_model_and_a_schedule_make_a_task(tmp_path, data, model):
     with torch.device("meta"):
         module = task.build_module()
     assert any(p.shape[:1] == (task.dataset.num_classes,) for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "kind", "outputs"),
+    [
+        ("mnist_points", "pointnet_small", Classification3D, (2, 10)),
+        ("mnist_points", "pointnet_small_mean", Classification3D, (2, 10)),
+        ("mnist_points_parts", "pointnet_parts_small", PartSegmentation3D, (2, 4, 1024)),
+    ],
+)
+def test_a_point_dataset_and_a_pointnet_make_a_task(tmp_path, data, model, kind, outputs):
+    cfg = merged(tmp_path, f"tasks/{data}", f"models/{model}", "schedules/points_12")
+    task = build(TASKS, "task", cfg.task, model=cfg.model, schedule=cfg.get("schedule"))
+    assert isinstance(task, kind)
+    assert (task.dataset_name, task.model_name) == ("mnist_points", model)
+    assert task.build_module().features.pool == ("mean" if model.endswith("mean") else "max")
+    assert task.build_module()(torch.zeros(2, 1024, 3)).shape == outputs
 
 
 @pytest.mark.parametrize("piece", sorted((BASE / "schedules").glob("*.py")), ids=lambda p: p.stem)
