@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from adacal.core.errors import ConfigError, DataError
+from adacal.suite.cli import main
 from adacal.suite.registry import DATASETS, build, import_all
+from adacal.suite.store import RecordStore
 from tasks.data import modelnet
 from tasks.data.modelnet import (
     CLASSES,
@@ -328,3 +331,39 @@ def test_training_turns_about_the_upright_axis_and_follows_its_generator(
 def test_no_points_are_refused():
     with pytest.raises(ConfigError, match="modelnet40.num_points must be 1 or more; got 0"):
         ModelNet40(num_points=0)
+
+
+def adacal(*words: object) -> str:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_tree_goes_through_training_and_conversion_to_verified_rows(meshes, tmp_path):
+    options = [
+        "--cfg-options",
+        f"task.dataset.root={meshes}",
+        "task.dataset.num_points=64",
+        f"model.checkpoint={tmp_path / 'tiny.safetensors'}",
+        "model.local_widths=(16,)",
+        "model.widths=(32,)",
+        "model.hidden=(16,)",
+    ]
+    short = ("schedule.epochs=2", "schedule.batch_size=10")
+    few = ("calibration.n_samples=20", "evaluation.latency_repeats=1")
+    adacal("train", "classification3d/modelnet10_pointnet_mean_light_T8", *options, *short)
+    place = ("--results", tmp_path / "results", "--threads", "1")
+    for method in ("light", "adaptive"):
+        config = f"classification3d/modelnet10_pointnet_mean_{method}_T8"
+        adacal("run", config, *place, *options, *few)
+    records, warnings = RecordStore(tmp_path / "results").read_all()
+    assert warnings == []
+    assert {record.method for record in records} == {
+        "snn_calibration_light",
+        "adaptive_calibration",
+    }
+    for record in records:
+        assert (record.task, record.dataset) == ("classification3d", "modelnet10")
+        assert record.ann["accuracy_pct"] % 10 == record.snn["accuracy_pct"] % 10 == 0
+        assert sum(layer.sops for layer in record.layers) > 0
+        assert "verified" in adacal("verify", record.id, *place)

@@ -10,10 +10,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adacal.core.errors import ConfigError, DataError
+from adacal.suite.cli import main
+from adacal.suite.store import RecordStore
 from tasks.data import shapenet_part
 from tasks.data.shapenet_part import (
     CLASSES,
@@ -328,3 +331,35 @@ def test_wrong_numbers_of_points_are_refused():
         ShapeNetPart(num_points=0)
     with pytest.raises(ConfigError, match="num_points must be 1 to 2048; got 2500"):
         ShapeNetPartHdf5(num_points=2500)
+
+
+def adacal(*words: object) -> None:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.slow
+def test_parts_go_through_training_and_conversion_to_rows(tables, tmp_path):
+    options = [
+        "--cfg-options",
+        f"task.dataset.root={tables}",
+        "task.dataset.num_points=64",
+        f"model.checkpoint={tmp_path / 'tiny.safetensors'}",
+        "model.local_widths=(16,)",
+        "model.widths=(32,)",
+        "model.hidden=(16,)",
+    ]
+    short = ("schedule.epochs=2", "schedule.batch_size=16")
+    few = ("calibration.n_samples=32", "evaluation.latency_repeats=1")
+    stem = "part_segmentation3d/shapenet_part_pointnet_parts_mean"
+    adacal("train", f"{stem}_light_T8", *options, *short)
+    place = ("--results", tmp_path / "results", "--threads", "1")
+    for method in ("light", "adaptive"):
+        adacal("run", f"{stem}_{method}_T8", *place, *options, *few)
+    records, warnings = RecordStore(tmp_path / "results").read_all()
+    assert warnings == [] and len(records) == 2
+    for record in records:
+        assert (record.task, record.dataset) == ("part_segmentation3d", "shapenet_part")
+        # Only parts of the cloud's own class are chosen from, so even chance scores.
+        assert 10.0 < record.snn["instance_miou_pct"] <= 100.0
+        assert sum(layer.sops for layer in record.layers) > 0
