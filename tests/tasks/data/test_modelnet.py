@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from adacal.core.errors import ConfigError, DataError
-from adacal.suite.cli import main
 from adacal.suite.registry import DATASETS, build, import_all
-from adacal.suite.store import RecordStore
+from point_trees import COUNTS, box, write_meshes, write_tables
 from tasks.data import modelnet
 from tasks.data.modelnet import (
     CLASSES,
@@ -22,63 +20,12 @@ from tasks.data.modelnet import (
     ModelNet40Resampled,
 )
 
-COUNTS = {"train": 2, "test": 1}
-CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
-SIDES = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
-
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ADACAL_CACHE", str(folder))
     return folder
-
-
-def box(sides: np.ndarray, *, glued: bool, quads: bool) -> str:
-    """Returns a box as an OFF file, in triangles or in squares."""
-    faces = SIDES if quads else [part for s in SIDES for part in ([*s[:3]], [s[0], s[2], s[3]])]
-    lines = [f"OFF{'' if glued else chr(10)}8 {len(faces)} 0"]
-    lines += [" ".join(f"{number:.6f}" for number in corner) for corner in CORNERS * sides + 5]
-    lines += [" ".join(map(str, [len(face), *face])) for face in faces]
-    return "\n".join(lines) + "\n"
-
-
-def write_meshes(root: Path, classes: int) -> Path:
-    """Writes `ModelNet10` or `ModelNet40`: boxes, those of a class of like shape."""
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(CLASSES[classes]):
-        number = 0
-        for part, count in COUNTS.items():
-            folder = root / f"ModelNet{classes}" / name / part
-            folder.mkdir(parents=True)
-            (folder / ".DS_Store").write_bytes(b"\0")
-            for _ in range(count):
-                number += 1
-                sides = np.array([1.0, 1.0 + label, 2.0]) * rng.uniform(0.9, 1.1, 3)
-                text = box(sides, glued=number == 2, quads=number == 3)
-                (folder / f"{name}_{number:04}.off").write_text(text)
-    (root / f"ModelNet{classes}" / "README.txt").write_text("as shipped")
-    return root
-
-
-def write_tables(root: Path, points: int = 40) -> Path:
-    """Writes `modelnet40_normal_resampled`, with the lists of both numbers of classes."""
-    rng = np.random.default_rng(0)
-    folder = root / "modelnet40_normal_resampled"
-    for name in CLASSES[40]:
-        (folder / name).mkdir(parents=True)
-        for number in (1, 2, 3):
-            table = np.concatenate([rng.uniform(-1, 1, (points, 3)), np.zeros((points, 3))], 1)
-            np.savetxt(folder / name / f"{name}_{number:04}.txt", table, "%.6f", delimiter=",")
-    for classes, names in CLASSES.items():
-        lists = {
-            "train": [f"{name}_{number:04}" for name in names for number in (1, 2)],
-            "test": [f"{name}_0003" for name in names],
-            "shape_names": names,
-        }
-        for part, lines in lists.items():
-            (folder / f"modelnet{classes}_{part}.txt").write_text("\n".join(lines) + "\n")
-    return root
 
 
 @pytest.fixture
@@ -331,39 +278,3 @@ def test_training_turns_about_the_upright_axis_and_follows_its_generator(
 def test_no_points_are_refused():
     with pytest.raises(ConfigError, match="modelnet40.num_points must be 1 or more; got 0"):
         ModelNet40(num_points=0)
-
-
-def adacal(*words: object) -> str:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def test_a_tree_goes_through_training_and_conversion_to_verified_rows(meshes, tmp_path):
-    options = [
-        "--cfg-options",
-        f"task.dataset.root={meshes}",
-        "task.dataset.num_points=64",
-        f"model.checkpoint={tmp_path / 'tiny.safetensors'}",
-        "model.local_widths=(16,)",
-        "model.widths=(32,)",
-        "model.hidden=(16,)",
-    ]
-    short = ("schedule.epochs=2", "schedule.batch_size=10")
-    few = ("calibration.n_samples=20", "evaluation.latency_repeats=1")
-    adacal("train", "classification3d/modelnet10_pointnet_mean_light_T8", *options, *short)
-    place = ("--results", tmp_path / "results", "--threads", "1")
-    for method in ("light", "adaptive"):
-        config = f"classification3d/modelnet10_pointnet_mean_{method}_T8"
-        adacal("run", config, *place, *options, *few)
-    records, warnings = RecordStore(tmp_path / "results").read_all()
-    assert warnings == []
-    assert {record.method for record in records} == {
-        "snn_calibration_light",
-        "adaptive_calibration",
-    }
-    for record in records:
-        assert (record.task, record.dataset) == ("classification3d", "modelnet10")
-        assert record.ann["accuracy_pct"] % 10 == record.snn["accuracy_pct"] % 10 == 0
-        assert sum(layer.sops for layer in record.layers) > 0
-        assert "verified" in adacal("verify", record.id, *place)

@@ -10,16 +10,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adacal.core.errors import ConfigError, DataError
-from adacal.suite.cli import main
-from adacal.suite.store import RecordStore
+from point_trees import FOLDER, SHAPE_COUNTS, TABLE, shape, write_shapes
 from tasks.data import shapenet_part
 from tasks.data.shapenet_part import (
-    CLASSES,
     NAMES,
     PART_NAMES,
     PARTS_OF_CLASS,
@@ -29,40 +26,12 @@ from tasks.data.shapenet_part import (
     draw_rows,
 )
 
-FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
-COUNTS = {"train": 2, "val": 1, "test": 1}
 STORED = 64  # 2,048 in the archive
-TABLE = "".join(f"{name}\t{synset}\n" for name, synset, _ in CLASSES)
-
-
-def shape(label: int, points: int, rng: np.random.Generator) -> np.ndarray:
-    """A table whose part can be told from x: the first part lies lowest."""
-    parts = rng.choice(PARTS_OF_CLASS[label], points)
-    table = np.concatenate([rng.uniform(0, 1, (points, 3)), np.zeros((points, 3))], 1)
-    table[:, 0] += 10 * parts
-    return np.concatenate([table, parts[:, None]], 1)
 
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    folder = tmp_path / FOLDER
-    (folder / "train_test_split").mkdir(parents=True)
-    (folder / "synsetoffset2category.txt").write_text(TABLE)
-    lists: dict[str, list[str]] = {part: [] for part in COUNTS}
-    for label, synset in enumerate(SYNSETS):
-        (folder / synset).mkdir()
-        for part, count in COUNTS.items():
-            for number in range(count):
-                name = f"{part}{number}e8d1"
-                rows = shape(label, int(rng.integers(20, 60)), rng)
-                np.savetxt(folder / synset / f"{name}.txt", rows, "%.6f")
-                lists[part].append(f"shape_data/{synset}/{name}")
-    for part, entries in lists.items():
-        rng.shuffle(entries)
-        path = folder / "train_test_split" / f"shuffled_{part}_file_list.json"
-        path.write_text(json.dumps(entries))
-    return tmp_path
+    return write_shapes(tmp_path)
 
 
 @pytest.fixture
@@ -71,7 +40,7 @@ def arrays(tmp_path: Path) -> Path:
     folder = tmp_path / "hdf5_data"
     folder.mkdir()
     (folder / "all_object_categories.txt").write_text(TABLE)
-    for part in COUNTS:
+    for part in SHAPE_COUNTS:
         name = f"ply_data_{part}0.h5"
         (folder / f"{part}_hdf5_file_list.txt").write_text(f"{name}\n")
         labels = rng.permutation(16)
@@ -331,35 +300,3 @@ def test_wrong_numbers_of_points_are_refused():
         ShapeNetPart(num_points=0)
     with pytest.raises(ConfigError, match="num_points must be 1 to 2048; got 2500"):
         ShapeNetPartHdf5(num_points=2500)
-
-
-def adacal(*words: object) -> None:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == 0, result.output
-
-
-@pytest.mark.slow
-def test_parts_go_through_training_and_conversion_to_rows(tables, tmp_path):
-    options = [
-        "--cfg-options",
-        f"task.dataset.root={tables}",
-        "task.dataset.num_points=64",
-        f"model.checkpoint={tmp_path / 'tiny.safetensors'}",
-        "model.local_widths=(16,)",
-        "model.widths=(32,)",
-        "model.hidden=(16,)",
-    ]
-    short = ("schedule.epochs=2", "schedule.batch_size=16")
-    few = ("calibration.n_samples=32", "evaluation.latency_repeats=1")
-    stem = "part_segmentation3d/shapenet_part_pointnet_parts_mean"
-    adacal("train", f"{stem}_light_T8", *options, *short)
-    place = ("--results", tmp_path / "results", "--threads", "1")
-    for method in ("light", "adaptive"):
-        adacal("run", f"{stem}_{method}_T8", *place, *options, *few)
-    records, warnings = RecordStore(tmp_path / "results").read_all()
-    assert warnings == [] and len(records) == 2
-    for record in records:
-        assert (record.task, record.dataset) == ("part_segmentation3d", "shapenet_part")
-        # Only parts of the cloud's own class are chosen from, so even chance scores.
-        assert 10.0 < record.snn["instance_miou_pct"] <= 100.0
-        assert sum(layer.sops for layer in record.layers) > 0
