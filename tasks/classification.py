@@ -5,30 +5,40 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import tasks.models.lenet
+import tasks.models.pointnet
 import tasks.models.resnet_cifar
 import tasks.models.torchvision_models
-import tasks.models.vgg  # noqa: F401  (the four imports register the models)
+import tasks.models.vgg  # noqa: F401  (the five imports register the models)
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import DATASETS, MODELS, build, import_all
 from adacal.suite.task import Batch, Evaluation, Metric, Predict, Task
 from tasks.checkpoints import file_sha256, load_checkpoint, require_writable, resolve_checkpoint
-from tasks.data.base import ImageDataset
+from tasks.data.base import ImageDataset, LabelledDataset
 from tasks.training import make_schedule, train_classifier
 
 CALIBRATION_BATCH = 128
 
 
 class ClassificationTask(Task):
-    """One labelled dataset with one classifier; subclasses say what its inputs are."""
+    """One labelled dataset with one classifier; subclasses say what its inputs are.
+
+    Attributes:
+        dataset: where samples come from.
+        takes: what a dataset must be for this task.
+        content: what such datasets hold, and one of them, for the sentence about another.
+    """
 
     metric = Metric(name="accuracy_pct", unit="%")
+    dataset: LabelledDataset
+    takes: ClassVar[type] = ImageDataset
+    content: ClassVar[tuple[str, str]] = ("images", "mnist5k")
 
     def __init__(
         self,
@@ -53,7 +63,7 @@ class ClassificationTask(Task):
             max_test_samples: uses the first so many test samples only; they hold all classes.
 
         Raises:
-            ConfigError: an unknown dataset, model or option.
+            ConfigError: an unknown dataset, model or option, or a dataset of another kind.
         """
         import_all("tasks.data")
         options = dict(model)
@@ -61,7 +71,13 @@ class ClassificationTask(Task):
         own_checkpoint = options.pop("checkpoint", None)
         self.model_name = str(model_name or given_name or options.get("type"))
         self.dataset_name = str(dataset.get("type"))
-        self.dataset: ImageDataset = build(DATASETS, "dataset", dict(dataset))
+        self.dataset = build(DATASETS, "dataset", dict(dataset))
+        if not isinstance(self.dataset, self.takes):
+            content, example = self.content
+            raise ConfigError(
+                f"dataset '{self.dataset_name}' holds no {content}; take one that does, {example} "
+                "say"
+            )
         own_schedule = options.pop("schedule", None) or {}
         if not isinstance(own_schedule, Mapping):
             raise ConfigError(f"model.schedule must be a dict; got {own_schedule!r}")
@@ -76,7 +92,11 @@ class ClassificationTask(Task):
 
     @abstractmethod
     def model_defaults(self) -> dict[str, Any]:
-        """Returns what the dataset says of the network: classes, channels, size."""
+        """Returns what the dataset says of the network: classes, channels, size.
+
+        Raises:
+            ConfigError: no network can take samples of this shape.
+        """
 
     def build_module(self) -> nn.Module:
         """Returns the network with random weights, in training mode."""
@@ -94,12 +114,16 @@ class ClassificationTask(Task):
         return file_sha256(self.checkpoint) if self.checkpoint.is_file() else ""
 
     def example_input(self) -> Tensor:
-        """Returns the first two test samples, shape [2, C, H, W]."""
+        """Returns the first two test samples, shape [2, ...]."""
         return self.inputs("test", torch.arange(2))
 
     def inputs(self, part: str, indices: Tensor) -> Tensor:
         """Returns network inputs of samples of a split, shape [B, ...], without augmentation."""
         return self.dataset.split(part).fetch(indices)
+
+    def targets(self, part: str, indices: Tensor) -> Tensor:
+        """Returns what samples of a split should be classified as, shape [B], int64."""
+        return self.dataset.split(part).labels[indices]
 
     def calibration_batches(self, n_samples: int, seed: int) -> list[Batch]:
         """Draws training samples without augmentation, as many of each class as possible.
@@ -123,7 +147,11 @@ class ClassificationTask(Task):
         generator = torch.Generator().manual_seed(seed)
         chosen = balanced_draw(split.labels, self.dataset.num_classes, n_samples, generator)
         return [
-            Batch(inputs=self.inputs("train", part), targets=split.labels[part], indices=part)
+            Batch(
+                inputs=self.inputs("train", part),
+                targets=self.targets("train", part),
+                indices=part,
+            )
             for part in chosen.split(CALIBRATION_BATCH)
         ]
 
@@ -131,10 +159,9 @@ class ClassificationTask(Task):
         """Yields the test samples in their fixed order."""
         if batch_size < 1:
             raise ConfigError(f"batch_size must be 1 or more; got {batch_size}; try 100")
-        split = self.dataset.split("test")
         for part in torch.arange(self.n_test()).split(batch_size):
-            inputs = self.inputs("test", part)
-            yield Batch(inputs=inputs, targets=split.labels[part], indices=part)
+            inputs, targets = self.inputs("test", part), self.targets("test", part)
+            yield Batch(inputs=inputs, targets=targets, indices=part)
 
     def n_test(self) -> int:
         """Returns how many test samples are used."""
@@ -154,12 +181,8 @@ class ClassificationTask(Task):
         total = self.n_test()
         correct = np.zeros(total, dtype=bool)
         for batch in self.test_batches(batch_size):
-            logits = predict(batch.inputs)
             expected = (batch.indices.numel(), self.dataset.num_classes)
-            if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-                got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-                raise DataError(f"the network must return logits of shape {expected}; got {got}")
-            logits = logits.detach().cpu()
+            logits = checked_logits(predict(batch.inputs), expected)
             right = (logits.argmax(1) == batch.targets) & torch.isfinite(logits).all(1)
             correct[batch.indices.numpy()] = right.numpy()
             if progress is not None:
@@ -220,11 +243,37 @@ class ClassificationTask(Task):
                 self.dataset,
                 schedule,
                 self.checkpoint,
+                targets=self.targets,
                 log=log,
                 seed=seed,
                 device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
                 notes={"dataset": self.dataset_name, "model": self.model_name},
             )
+
+
+def checked_logits(output: Any, expected: tuple[int, ...]) -> Tensor:
+    """Returns raw outputs on the CPU, if they are logits of that shape.
+
+    Raises:
+        DataError: they are not.
+    """
+    if not isinstance(output, Tensor) or tuple(output.shape) != expected:
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise DataError(f"the network must return logits of shape {expected}; got {got}")
+    return output.detach().cpu()
+
+
+def image_defaults(dataset: ImageDataset) -> dict[str, Any]:
+    """Returns classes, channels and the side of images, (height, width) if not square.
+
+    Networks that pool over what is left of the image take any shape; others refuse the pair.
+    """
+    channels, height, width = dataset.input_shape
+    return {
+        "num_classes": dataset.num_classes,
+        "in_channels": channels,
+        "image_size": height if height == width else (height, width),
+    }
 
 
 def balanced_draw(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from adacal.core.converted import Prediction
-from adacal.core.errors import ConfigError
 from adacal.suite.registry import TASKS
 from adacal.suite.task import Batch
-from tasks.classification import ClassificationTask
+from tasks.classification import ClassificationTask, image_defaults
+from tasks.data.base import ImageDataset
 from tasks.pictures import draw_images
 
 if TYPE_CHECKING:
@@ -20,22 +20,12 @@ class Classification2D(ClassificationTask):
     """One image dataset with one classifier."""
 
     name = "classification2d"
+    dataset: ImageDataset
 
     def draw(self, figure: Figure, batch: Batch, ann: Any, snn: Prediction) -> None:
         """Draws the images with both answers; see `adacal.suite.task.Task`."""
         draw_images(figure, batch, ann, snn)
 
     def model_defaults(self) -> dict[str, Any]:
-        """Returns classes, channels and the side of the image.
-
-        Raises:
-            ConfigError: the images are not square.
-        """
-        channels, height, width = self.dataset.input_shape
-        if height != width:
-            raise ConfigError(f"models take square images; '{self.dataset_name}' is not square")
-        return {
-            "num_classes": self.dataset.num_classes,
-            "in_channels": channels,
-            "image_size": height,
-        }
+        """Returns classes, channels and the side of the image."""
+        return image_defaults(self.dataset)

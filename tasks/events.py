@@ -10,7 +10,7 @@ from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError
 from adacal.suite.registry import TASKS
 from adacal.suite.task import Batch
-from tasks.classification import ClassificationTask
+from tasks.classification import ClassificationTask, image_defaults
 from tasks.data.event_frames import EventDataset
 from tasks.pictures import draw_events
 
@@ -34,6 +34,8 @@ class Events(ClassificationTask):
     name = "events"
     needs_T: ClassVar[bool] = True
     dataset: EventDataset
+    takes: ClassVar[type] = EventDataset
+    content: ClassVar[tuple[str, str]] = ("events", "dvs_mnist")
 
     def __init__(self, *, T: int, mode: str = "stream", **options: Any) -> None:
         """Names the parts; see `tasks.classification.ClassificationTask` for `options`.
@@ -49,10 +51,6 @@ class Events(ClassificationTask):
         if mode not in MODES:
             raise ConfigError(f"events.mode must be 'stream' or 'static'; got {mode!r}")
         super().__init__(**options)
-        if not isinstance(self.dataset, EventDataset):
-            raise ConfigError(
-                f"dataset '{self.dataset_name}' holds no events; take one that does, dvs_mnist say"
-            )
         self.dataset_name = f"{self.dataset_name}_{mode}"
         self.stream = self.event_input = mode == "stream"
         self.T = T
@@ -60,16 +58,8 @@ class Events(ClassificationTask):
             self.ms_per_step = self.dataset.duration_us / 1e3 / T
 
     def model_defaults(self) -> dict[str, Any]:
-        """Returns classes, channels and the side of the frame, (height, width) if not square.
-
-        Networks that pool over what is left of the frame take any shape; others refuse the pair.
-        """
-        polarities, height, width = self.dataset.input_shape
-        return {
-            "num_classes": self.dataset.num_classes,
-            "in_channels": polarities,
-            "image_size": height if height == width else (height, width),
-        }
+        """Returns classes, polarities as channels, and the side of the frame or both sides."""
+        return image_defaults(self.dataset)
 
     def inputs(self, part: str, indices: Tensor) -> Tensor:
         """Returns counts by bin, [T, B, 2, H, W], or over the whole recording, [B, 2, H, W]."""

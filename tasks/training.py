@@ -1,4 +1,4 @@
-"""Trains an image classifier: one cycle of SGD, seeded; writes safetensors and a log beside it.
+"""Trains a classifier: one cycle of SGD, seeded; writes safetensors and a log beside it.
 
 The test split is looked at once, after the last epoch, and only reported. To compare settings,
 keep back a part of the training split with `holdout`.
@@ -24,9 +24,11 @@ from torch import Tensor, nn
 from adacal.core.checks import check_names, check_number, check_whole
 from adacal.core.errors import ConfigError, DataError
 from tasks.checkpoints import save_checkpoint
-from tasks.data.base import ImageDataset, Split
+from tasks.data.base import LabelledDataset
 
 Log = Callable[[dict[str, float]], None]
+Targets = Callable[[str, Tensor], Tensor]
+"""Returns what samples of a split, named and by positions, should be classified as."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +100,11 @@ def make_schedule(options: Mapping[str, Any] | None) -> Schedule:
 
 def train_classifier(
     module: nn.Module,
-    dataset: ImageDataset,
+    dataset: LabelledDataset,
     schedule: Schedule,
     path: Path | None,
     *,
+    targets: Targets | None = None,
     log: Log | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -110,10 +113,12 @@ def train_classifier(
     """Trains a freshly built network in place and writes `path` and its log `<name>.json`.
 
     Args:
-        module: network that returns logits [B, num_classes].
+        module: network that returns logits [B, num_classes], or [B, num_classes, *] where each
+            place has a class.
         dataset: gives the splits and the augmentation.
         schedule: how to train.
         path: of the safetensors file; None writes nothing.
+        targets: gives the classes [B] or [B, *] of samples of a split; its labels if None.
         log: called after each epoch with epoch, loss, train_accuracy_pct, lr, seconds and, if a
             part is held out, holdout_accuracy_pct.
         seed: of the order and the augmentation (the weights are drawn by the caller).
@@ -128,6 +133,7 @@ def train_classifier(
         DataError: training diverged, or the checkpoint cannot be written.
     """
     started = time.perf_counter()
+    wanted = targets or (lambda part, indices: dataset.split(part).labels[indices])
     split = dataset.split("train")
     chosen, held_out = divide(split.labels, schedule)
     if not chosen.numel():
@@ -154,23 +160,22 @@ def train_classifier(
     history: list[dict[str, float]] = []
     for epoch in range(schedule.epochs):
         module.train()
-        total_loss, correct = 0.0, 0
+        total_loss, correct = 0.0, 0.0
         order = chosen[torch.randperm(chosen.numel(), generator=generator)]
         for indices in order.split(schedule.batch_size):
             if schedule.augment:
                 inputs = dataset.training_batch(indices, epoch, generator)
             else:
                 inputs = split.fetch(indices)
-            inputs = inputs.to(device, memory_format=torch.channels_last)
-            targets = split.labels[indices].to(device)
-            logits = module(inputs)
-            loss = F.cross_entropy(logits, targets, label_smoothing=schedule.label_smoothing)
+            truth = wanted("train", indices).to(device)
+            logits = module(channels_last(inputs.to(device)))
+            loss = F.cross_entropy(logits, truth, label_smoothing=schedule.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             scheduler.step()
             total_loss += float(loss.detach()) * indices.numel()
-            correct += int((logits.argmax(1) == targets).sum())
+            correct += correctness(logits, truth)
         if not math.isfinite(total_loss):
             raise DataError(
                 f"training diverged in epoch {epoch + 1} (the loss is {total_loss}); nothing was "
@@ -184,7 +189,9 @@ def train_classifier(
             "seconds": time.perf_counter() - started,
         }
         if held_out.numel():
-            row["holdout_accuracy_pct"] = accuracy(module, split, held_out, device)
+            row["holdout_accuracy_pct"] = accuracy(
+                module, dataset, "train", held_out, wanted, device
+            )
         history.append(row)
         if log is not None:
             log(row)
@@ -194,9 +201,9 @@ def train_classifier(
             f"schedule.lr, now {schedule.lr:g}"
         )
     module.to(memory_format=torch.contiguous_format).eval()
-    test = dataset.split("test")
+    test = torch.arange(len(dataset.split("test")))
     result: dict[str, Any] = {
-        "test_accuracy_pct": accuracy(module, test, torch.arange(len(test)), device),
+        "test_accuracy_pct": accuracy(module, dataset, "test", test, wanted, device),
         "test_samples": len(test),
         "train_samples": chosen.numel(),
         "dataset": dataset.fingerprint(),
@@ -247,18 +254,39 @@ def parameter_groups(module: nn.Module, schedule: Schedule) -> list[dict[str, An
 @torch.no_grad()
 def accuracy(
     module: nn.Module,
-    split: Split,
+    dataset: LabelledDataset,
+    part: str,
     indices: Tensor,
+    targets: Targets,
     device: torch.device | str = "cpu",
     batch_size: int = 250,
 ) -> float:
-    """Returns the share of these samples that the network, in eval mode, gets right, in percent."""
+    """Returns the share of these samples that the network, in eval mode, gets right, in percent.
+
+    Where each place of a sample has a class, a sample counts by the share of its places.
+    """
     module.eval()
-    correct = 0
-    for part in indices.split(batch_size):
-        predicted = module(split.fetch(part).to(device)).argmax(1).cpu()
-        correct += int((predicted == split.labels[part]).sum())
+    correct = 0.0
+    for chosen in indices.split(batch_size):
+        logits = module(dataset.split(part).fetch(chosen).to(device))
+        correct += correctness(logits, targets(part, chosen).to(device))
     return 100.0 * correct / max(1, indices.numel())
+
+
+def correctness(logits: Tensor, targets: Tensor) -> float:
+    """Counts the samples that logits [B, K, *] get right, by the share of their places [B, *].
+
+    >>> logits = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    >>> correctness(logits, torch.tensor([[0, 0]]))
+    0.5
+    """
+    right = (logits.argmax(1) == targets).double()
+    return float(right.flatten(1).mean(1).sum() if right.dim() > 1 else right.sum())
+
+
+def channels_last(inputs: Tensor) -> Tensor:
+    """Lays images out with channels last, in which CPUs train faster; other inputs stay."""
+    return inputs.to(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

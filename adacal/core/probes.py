@@ -87,12 +87,14 @@ def probe_sensitivities(
     for probe in probes:
         samples, row = torch.unique(probe.samples, return_inverse=True)
         for name, gradients in _gradients(network, inputs, probe, candidates).items():
-            activation = after[name][samples]
+            # a sample may have several rows, as the points of a cloud; its errors add up
+            by_sample = after[name].unflatten(0, (inputs.shape[0], -1))
+            activation = by_sample[samples].flatten(0, 1)
             for number, option in enumerate(candidates[name]):
                 error = layer_error(neurons[name], option, activation, T).sub_(means[name][number])
-                of_rows = error[row]
+                of_probe = error.reshape(samples.numel(), -1)[row]
                 for gradient in gradients:
-                    inner = torch.linalg.vecdot(of_rows.flatten(1), gradient.flatten(1))
+                    inner = torch.linalg.vecdot(of_probe, gradient.reshape(row.numel(), -1))
                     squares[name][number] += float(inner.double().square().sum())
     return weight * torch.tensor([squares[name] for name in candidates], dtype=torch.float64)
 

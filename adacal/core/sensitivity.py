@@ -92,7 +92,9 @@ def measure_tables(
 
 
 def fan_out(network: SpikingNetwork, inputs: Tensor) -> dict[str, Tensor]:
-    """Returns the mean number of synapses behind each neuron, by site, shape [1, C, *].
+    """Returns the mean number of synapses behind each neuron, by site, shape [m, C, *].
+
+    There is one row (m = 1), or as many as a sample has rows at the site.
 
     The exact counter is linear in the spikes of each site, so its gradient is the fan-out; behind
     a max pool, where only some spikes pass, it is the mean over these samples.
@@ -153,6 +155,7 @@ def _costs(
     candidates: Mapping[str, Sequence[Candidate]],
     cost: Cost,
 ) -> Tensor:
+    samples = inputs.shape[int(network.stream)]
     few = inputs[:, :16] if network.stream else inputs[:16]
     synapses = fan_out(network, few) if cost == "pj" else {}
     rows = []
@@ -164,7 +167,8 @@ def _costs(
             theta = per_channel(option.threshold, activation.dim(), neuron.channel_dim)
             counts = count_spikes(activation, theta, option.max_spikes, network.T)
             if cost == "pj":
-                counts *= ACCUMULATE_PJ * synapses[name]
-            row.append(float(counts.sum()) / activation.shape[0])
+                behind = synapses[name]
+                counts = ACCUMULATE_PJ * counts.unflatten(0, (-1, behind.shape[0])) * behind
+            row.append(float(counts.sum()) / samples)
         rows.append(row)
     return torch.tensor(rows, dtype=torch.float64)

@@ -260,8 +260,12 @@ def _replayed(tag: Tag, call: Call) -> Any:
     after = dimensions.moved_rows(call, source, at)
 
     def first(rows: Tensor | None) -> Tensor | None:
-        same = rows is not None and rows.shape[after] == tag.spikes.shape[at]
-        return rows.narrow(after, 0, 1) if rows is not None and same else None
+        if rows is None:
+            return None
+        one = rows.narrow(after, 0, 1)
+        # where rows were split or joined, one describes the others only if all are alike
+        alike = rows.shape[after] == tag.spikes.shape[at] or torch.equal(rows, one.expand_as(rows))
+        return one if alike else None
 
     if isinstance(spikes, list | tuple):
         masks = analogue if analogue is not None else [None] * len(spikes)
@@ -272,7 +276,7 @@ def _replayed(tag: Tag, call: Call) -> Any:
 
 
 def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: int) -> Any:
-    """The thresholds take part only while one row describes a sample."""
+    """The thresholds, which a single row describes, laid out as the spikes."""
     if tag.scale is None or call.name == "fold":  # which adds overlapping elements
         return None
     scale = tag.scale.expand(_one_row(call.args[0], at))

@@ -1,4 +1,4 @@
-"""What every image classification dataset offers: splits, labels, a fingerprint, augmentation."""
+"""What every labelled dataset offers: splits, labels, a fingerprint, augmentation; and images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Split(Protocol):
         ...
 
     def fetch(self, indices: Tensor) -> Tensor:
-        """Returns normalised samples without augmentation, shape [len(indices), C, H, W]."""
+        """Returns samples as networks take them, without augmentation, shape [B, ...]."""
         ...
 
 
@@ -62,18 +62,18 @@ class PixelSplit:
         return normalise(self.raw(indices), self.mean, self.std)
 
 
-class ImageDataset(ABC):
-    """A labelled image dataset with a training and a test split.
+class LabelledDataset(ABC):
+    """A labelled dataset with a training and a test split.
 
     Attributes:
         name: registry name.
         num_classes: number of classes.
-        input_shape: shape of one sample, (C, H, W).
+        input_shape: shape of one sample.
     """
 
     name: str
     num_classes: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
 
     @abstractmethod
     def split(self, part: str) -> Split:
@@ -89,7 +89,7 @@ class ImageDataset(ABC):
         """Returns a short hash of name, version, content and order of the samples."""
 
     def training_batch(self, indices: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
-        """Returns training samples with this dataset's augmentation, normalised.
+        """Returns training samples with this dataset's augmentation, as networks take them.
 
         Args:
             indices: positions in the training split, shape [B].
@@ -98,6 +98,12 @@ class ImageDataset(ABC):
         """
         del epoch, generator
         return self.split("train").fetch(indices)
+
+
+class ImageDataset(LabelledDataset):
+    """A labelled dataset of images; its input shape is (C, H, W)."""
+
+    input_shape: tuple[int, int, int]
 
 
 class PixelDataset(ImageDataset):

@@ -11,7 +11,9 @@ from mmengine.config import Config
 from adacal.suite.registry import TASKS, build
 from tasks.checkpoints import REPOSITORY
 from tasks.classification2d import Classification2D
+from tasks.classification3d import Classification3D
 from tasks.events import Events
+from tasks.part_segmentation3d import PartSegmentation3D
 from tasks.training import make_schedule
 
 BASE = REPOSITORY / "configs" / "_base_"
@@ -61,6 +63,23 @@ def test_an_event_dataset_and_a_model_make_a_task_of_its_sensor(tmp_path, data, 
             module = task.build_module().eval()
             logits = module(torch.zeros(2, *task.dataset.input_shape))
         assert logits.shape == (2, task.dataset.num_classes)
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "kind", "outputs"),
+    [
+        ("mnist_points", "pointnet_small", Classification3D, (2, 10)),
+        ("mnist_points", "pointnet_small_mean", Classification3D, (2, 10)),
+        ("mnist_points_parts", "pointnet_parts_small", PartSegmentation3D, (2, 4, 1024)),
+    ],
+)
+def test_a_point_dataset_and_a_pointnet_make_a_task(tmp_path, data, model, kind, outputs):
+    cfg = merged(tmp_path, f"tasks/{data}", f"models/{model}", "schedules/points_12")
+    task = build(TASKS, "task", cfg.task, model=cfg.model, schedule=cfg.get("schedule"))
+    assert isinstance(task, kind)
+    assert (task.dataset_name, task.model_name) == ("mnist_points", model)
+    assert task.build_module().features.pool == ("mean" if model.endswith("mean") else "max")
+    assert task.build_module()(torch.zeros(2, 1024, 3)).shape == outputs
 
 
 @pytest.mark.parametrize("piece", sorted((BASE / "schedules").glob("*.py")), ids=lambda p: p.stem)

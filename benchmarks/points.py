@@ -1,0 +1,17 @@
+# Point clouds: the same PointNet with a maximum and with an average over the points.
+#
+# A calibration cloud has 1,024 rows a channel, so 64 of them are plenty, and memory holds no more.
+tasks = ["mnist_points"]
+models = ["pointnet_small", "pointnet_small_mean"]
+methods = [
+    "ann",
+    "snn_calibration_light",
+    "burst",
+    "adafire",
+    "adaptive_calibration",
+]
+T = [1, 2, 4, 8]
+seeds = [0, 1, 2]
+calibration = dict(n_samples=64)
+evaluation = dict(batch_size=50, latency_repeats=2)
+exclude = [dict(T=1, method="adaptive_calibration")]

@@ -1,0 +1,2 @@
+# PointNet without alignment networks, as wide as published, a maximum over the points.
+model = dict(name="pointnet", type="pointnet")

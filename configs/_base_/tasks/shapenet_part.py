@@ -1,0 +1,5 @@
+# The 50 parts of ShapeNetPart, 2,500 points a cloud; folder: --cfg-options task.dataset.root=…
+task = dict(
+    type="part_segmentation3d",
+    dataset=dict(type="shapenet_part", root="data", num_points=2500),
+)

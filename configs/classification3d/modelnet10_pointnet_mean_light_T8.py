@@ -1,0 +1,8 @@
+# ModelNet10, PointNet with mean pooling, SNN Calibration light at T=8.
+_base_ = [
+    "../_base_/tasks/modelnet10.py",
+    "../_base_/models/pointnet_mean.py",
+    "../_base_/methods/snn_calibration_light.py",
+    "../_base_/schedules/points_200.py",
+]
+conversion = dict(T=8)

@@ -1,0 +1,12 @@
+# ModelNet40, PointNet with mean pooling, Adaptive Calibration at T=16, φ up to 8.
+_base_ = [
+    "../_base_/tasks/modelnet40.py",
+    "../_base_/models/pointnet_mean.py",
+    "../_base_/methods/adaptive_calibration.py",
+    "../_base_/schedules/points_200.py",
+]
+conversion = dict(
+    T=16,
+    adafire=dict(max_spikes=(1, 8), budget=4),
+    iat=dict(score="entropy"),
+)

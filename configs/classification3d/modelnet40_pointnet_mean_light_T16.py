@@ -1,0 +1,8 @@
+# ModelNet40, PointNet with mean pooling, SNN Calibration light at T=16.
+_base_ = [
+    "../_base_/tasks/modelnet40.py",
+    "../_base_/models/pointnet_mean.py",
+    "../_base_/methods/snn_calibration_light.py",
+    "../_base_/schedules/points_200.py",
+]
+conversion = dict(T=16)

@@ -1,0 +1,12 @@
+# ShapeNet, 16 classes, PointNet with mean pooling, Adaptive Calibration at T=8, φ up to 8.
+_base_ = [
+    "../_base_/tasks/shapenet.py",
+    "../_base_/models/pointnet_mean.py",
+    "../_base_/methods/adaptive_calibration.py",
+    "../_base_/schedules/points_200.py",
+]
+conversion = dict(
+    T=8,
+    adafire=dict(max_spikes=(1, 8), budget=4),
+    iat=dict(score="entropy"),
+)

@@ -1,0 +1,8 @@
+# ShapeNet, 16 classes, PointNet with mean pooling, SNN Calibration light at T=8.
+_base_ = [
+    "../_base_/tasks/shapenet.py",
+    "../_base_/models/pointnet_mean.py",
+    "../_base_/methods/snn_calibration_light.py",
+    "../_base_/schedules/points_200.py",
+]
+conversion = dict(T=8)

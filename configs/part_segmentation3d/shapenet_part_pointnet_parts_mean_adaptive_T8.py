@@ -1,0 +1,13 @@
+# ShapeNetPart, PointNet for parts with mean pooling, Adaptive Calibration at T=8, φ up to 8.
+# All points of a cloud take T steps: exit rules decide by one class a sample.
+_base_ = [
+    "../_base_/tasks/shapenet_part.py",
+    "../_base_/models/pointnet_parts_mean.py",
+    "../_base_/methods/adaptive_calibration.py",
+    "../_base_/schedules/points_200.py",
+]
+conversion = dict(
+    T=8,
+    adafire=dict(max_spikes=(1, 8), budget=4),
+    iat=None,
+)

@@ -1,0 +1,8 @@
+# ShapeNetPart, PointNet for parts with mean pooling, SNN Calibration light at T=16.
+_base_ = [
+    "../_base_/tasks/shapenet_part.py",
+    "../_base_/models/pointnet_parts_mean.py",
+    "../_base_/methods/snn_calibration_light.py",
+    "../_base_/schedules/points_200.py",
+]
+conversion = dict(T=16)
