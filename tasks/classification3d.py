@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from adacal.core.converted import Prediction
 from adacal.suite.registry import TASKS
+from adacal.suite.task import Batch
 from tasks.classification import ClassificationTask
+from tasks.cloud_pictures import draw_clouds
 from tasks.data.point_clouds import PointDataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @TASKS.register_module(name="classification3d")
@@ -24,3 +30,7 @@ class Classification3D(ClassificationTask):
             "num_classes": self.dataset.num_classes,
             "in_features": self.dataset.input_shape[1],
         }
+
+    def draw(self, figure: Figure, batch: Batch, ann: Any, snn: Prediction) -> None:
+        """Draws the clouds with both answers; see `adacal.suite.task.Task`."""
+        draw_clouds(figure, batch, ann, snn, self.dataset.class_names)

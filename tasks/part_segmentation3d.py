@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError
 from adacal.suite.registry import TASKS
-from adacal.suite.task import Evaluation, Metric, Predict
+from adacal.suite.task import Batch, Evaluation, Metric, Predict
 from tasks.classification import ClassificationTask, checked_logits
+from tasks.cloud_pictures import draw_parts
 from tasks.data.point_clouds import PointDataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @TASKS.register_module(name="part_segmentation3d")
@@ -49,6 +54,21 @@ class PartSegmentation3D(ClassificationTask):
     def targets(self, part: str, indices: Tensor) -> Tensor:
         """Returns the part of each point, shape [B, P], int64."""
         return self.dataset.split(part).parts(indices)
+
+    def draw(self, figure: Figure, batch: Batch, ann: Any, snn: Prediction) -> None:
+        """Draws the true parts and those of both networks; see `adacal.suite.task.Task`."""
+        possible = self.dataset.parts_of_class
+        assert possible is not None
+        labels = self.dataset.split("test").labels[batch.indices]
+        answers = {
+            name: choose_parts(logits, labels, possible)
+            for name, logits in (("ANN", ann), ("SNN", snn.output))
+        }
+        scores = {
+            name: cloud_ious(parts, batch.targets, labels, possible)
+            for name, parts in answers.items()
+        }
+        draw_parts(figure, batch, answers, scores, self.dataset.part_names)
 
     def evaluate(
         self,

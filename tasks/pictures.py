@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def draw_images(figure: Figure, batch: Batch, ann: Tensor, snn: Prediction) -> N
         answer = int(snn.output[place].argmax())
         text = f"class {label}\nANN {int(ann[place].argmax())}, SNN {answer}"
         if snn.by_step is not None:
-            text += "\n" + _by_step(snn.by_step[:, place])
+            text += "\n" + answers_by_step(snn.by_step[:, place])
         elif int(snn.timesteps[place]):
             text += f"\nafter {int(snn.timesteps[place])} steps"
         _caption(axes, text, right=answer == label)
@@ -106,11 +107,15 @@ def _moment(step: int, ms_per_step: float | None, stream: bool) -> str:
     return f"step {step + 1}" if ms_per_step is None else f"{(step + 1) * ms_per_step:.0f} ms"
 
 
-def _by_step(logits: Tensor) -> str:
-    """Returns the answers after each step, those that stay the same written once."""
+def answers_by_step(logits: Tensor, class_names: Sequence[str] | None = None) -> str:
+    """Returns the answers after each step, those that stay the same written once.
+
+    >>> answers_by_step(torch.eye(3)[[0, 0, 2]])
+    'SNN: 0 → 2'
+    """
     answers = logits.argmax(1).tolist()
     changes = [
-        f"{answer}"
+        str(answer) if class_names is None else class_names[answer]
         for place, answer in enumerate(answers)
         if place == 0 or answer != answers[place - 1]
     ]

@@ -16,6 +16,7 @@ from adacal.core.errors import ConfigError
 from adacal.suite.pictures import _some, _worth_seeing, draw_record
 from adacal.suite.task import Batch
 from suite.suite_toys import N_TEST, ToyTask
+from tasks.cloud_pictures import draw_clouds, draw_parts
 from tasks.pictures import draw_events, draw_images
 
 
@@ -95,3 +96,21 @@ def test_streams_show_each_step_with_the_answer_then_and_where_a_sample_left() -
     draw_events(figure, batch, logits(1), early, stream=True)
     first, second, third = titles(figure)
     assert first == "step 1\nSNN –" and second.endswith("ends") and "SNN 1" in third
+
+
+def test_clouds_name_their_classes_and_parts_stand_beside_the_truth() -> None:
+    clouds, parts = torch.rand(2, 30, 3), torch.arange(30).remainder(3).expand(2, 30)
+    figure = Figure()
+    batch = Batch(inputs=clouds, targets=torch.tensor([1, 2]), indices=torch.arange(2))
+    snn = Prediction(output=logits(1, 0), timesteps=torch.tensor([4, 4]))
+    draw_clouds(figure, batch, logits(1, 2), snn, ["bed", "desk", "sofa"])
+    assert titles(figure) == ["class desk\nANN desk, SNN desk", "class sofa\nANN sofa, SNN bed"]
+    figure = Figure()
+    batch = Batch(inputs=clouds, targets=parts, indices=torch.arange(2))
+    answers = {"ANN": parts, "SNN": torch.zeros_like(parts)}
+    scores = {"ANN": torch.ones(2), "SNN": torch.tensor([0.25, 0.5])}
+    draw_parts(figure, batch, answers, scores, ["seat", "leg", "back"])
+    assert titles(figure)[:3] == ["true parts", "ANN, IoU 1.00", "SNN, IoU 0.25"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seat", "leg", "back"]
+    colours = [len(np.unique(axes.collections[0].get_facecolor(), axis=0)) for axes in figure.axes]
+    assert colours == [3, 3, 1, 3, 3, 1]
