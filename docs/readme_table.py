@@ -1,7 +1,10 @@
-"""Writes the README's table of results from the records; `make tables` runs it."""
+"""Writes the README's tables of results from the records; `make tables` runs it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,61 +13,122 @@ from adacal.suite.leaderboard import CONTROLS, summarise
 from adacal.suite.store import RecordStore, write_replacing
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- table: make tables -->", "<!-- end of table -->"
-MODEL = "resnet20"
-SETS = {"mnist5k": "MNIST-5k", "mnist_photos": "MNIST-Photos"}
 PAPER_LIGHT = "snn_calibration_light(threshold=mmse, repeats=1)"
-ROWS = (
-    ("ANN", "ann", 0),
-    ("quantised ANN, 5 levels (control of φT=4)", "quantized_ann(max_spikes=2)", 2),
-    ("quantised ANN, 9 levels (control of φT=8)", "quantized_ann(max_spikes=4)", 2),
-    ("SNN Calibration light, the paper's settings", PAPER_LIGHT, 2),
-    ("SNN Calibration light, matched thresholds", "snn_calibration_light", 2),
-    ("SNN Calibration light, the paper's settings", PAPER_LIGHT, 4),
-    ("SNN Calibration light, matched thresholds", "snn_calibration_light", 4),
-    ("SNN Calibration light, matched thresholds", "snn_calibration_light", 8),
-    ("burst, uniform φ=2", "burst(max_spikes=2)", 2),
-    ("AdaFire at the energy of φ=2", "adafire(budget=2)", 2),
-    ("burst, uniform φ=4", "burst(max_spikes=4)", 2),
-    ("AdaFire at the energy of φ=4", "adafire", 2),
-    ("AdaFire + SSC, as in the paper", "adafire_ssc(ssc={max_growth=None})", 2),
-    ("AdaFire + SSC, measured", "adafire_ssc", 2),
-    ("Adaptive Calibration (+ IAT, the paper's exit rule)", "adaptive_calibration", 2),
-    ("Adaptive Calibration, exit by agreement", "adaptive_calibration(iat={rule=agreement})", 2),
-)
+AGREEMENT = "adaptive_calibration(iat={rule=agreement})"
 
 
-def table(results: Path) -> str:
-    """Returns the table in Markdown: accuracy with its spread over seeds, energy, mean steps."""
-    records = [r for r in RecordStore(results).read_all()[0] if r.model == MODEL]
-    found = {
-        key: summarise([r for r in records if r.dataset == key]).set_index(["label", "T"])
-        for key in SETS
-    }
-    names = [f"{name}: {what}" for name in SETS.values() for what in ("accuracy", "µJ", "steps")]
-    lines = [
-        "| | T | " + " | ".join(names) + " |",
-        "|:--|--:|" + "--:|" * len(names),
+@dataclass(frozen=True)
+class Block:
+    """One table, between two marks of the README.
+
+    Attributes:
+        places: task, dataset and model of each group of columns, and its title.
+        rows: title, label of the method, and T (0 if it has none).
+        last: the third column of a group: `steps`, or `ms` of the recording seen; None for none.
+    """
+
+    places: Mapping[tuple[str, str, str], str]
+    rows: Sequence[tuple[str, str, int]]
+    last: str | None = "steps"
+
+
+BLOCKS = {
+    "images": Block(
+        places={
+            ("classification2d", "mnist5k", "resnet20"): "MNIST-5k",
+            ("classification2d", "mnist_photos", "resnet20"): "MNIST-Photos",
+        },
+        rows=(
+            ("ANN", "ann", 0),
+            ("quantised ANN, 5 levels (control of φT=4)", "quantized_ann(max_spikes=2)", 2),
+            ("quantised ANN, 9 levels (control of φT=8)", "quantized_ann(max_spikes=4)", 2),
+            ("SNN Calibration light, the paper's settings", PAPER_LIGHT, 2),
+            ("SNN Calibration light, matched thresholds", "snn_calibration_light", 2),
+            ("SNN Calibration light, the paper's settings", PAPER_LIGHT, 4),
+            ("SNN Calibration light, matched thresholds", "snn_calibration_light", 4),
+            ("SNN Calibration light, matched thresholds", "snn_calibration_light", 8),
+            ("burst, uniform φ=2", "burst(max_spikes=2)", 2),
+            ("AdaFire at the energy of φ=2", "adafire(budget=2)", 2),
+            ("burst, uniform φ=4", "burst(max_spikes=4)", 2),
+            ("AdaFire at the energy of φ=4", "adafire", 2),
+            ("AdaFire + SSC, as in the paper", "adafire_ssc(ssc={max_growth=None})", 2),
+            ("AdaFire + SSC, measured", "adafire_ssc", 2),
+            ("Adaptive Calibration (+ IAT, the paper's exit rule)", "adaptive_calibration", 2),
+            ("Adaptive Calibration, exit by agreement", AGREEMENT, 2),
+        ),
+    ),
+    "events": Block(
+        places={
+            ("events", "dvs_mnist_stream", "vgg_small"): "stream",
+            ("events", "dvs_mnist_static", "vgg_small"): "one image",
+        },
+        rows=(
+            ("ANN", "ann", 0),
+            ("quantised ANN, 33 levels (control of φT=32)", "quantized_ann(max_spikes=4)", 8),
+            *(("light, binary", "snn_calibration_light", T) for T in (1, 2, 4, 8)),
+            *(("light, bursts of 4", "burst(max_spikes=4)", T) for T in (1, 2, 4, 8)),
+            ("AdaFire at the energy of φ=4", "adafire", 4),
+            ("Adaptive Calibration", "adaptive_calibration", 4),
+            ("Adaptive Calibration", "adaptive_calibration", 8),
+            ("Adaptive Calibration, exit by agreement", AGREEMENT, 8),
+        ),
+        last="ms",
+    ),
+}
+
+
+def marks(name: str) -> tuple[str, str]:
+    """Returns what stands before and after a table in the README."""
+    return f"<!-- table {name}: make tables -->", "<!-- end of table -->"
+
+
+def table(name: str, results: Path) -> str:
+    """Returns a table in Markdown: the metric with its spread over seeds, energy, and latency."""
+    block = BLOCKS[name]
+    records = RecordStore(results).read_all()[0]
+    found, units = [], []
+    for place in block.places:
+        own = [r for r in records if (r.task, r.dataset, r.model) == place]
+        found.append(summarise(own).set_index(["label", "T"]))
+        units.append(own[0].metric.name.removesuffix("_pct").replace("_", " "))
+    heads = [
+        f"{title}: {what}"
+        for title, metric in zip(block.places.values(), units, strict=True)
+        for what in (metric, "µJ", *([block.last] if block.last else []))
     ]
-    for title, label, T in ROWS:
-        cells = [cell for key in SETS for cell in _cells(found[key], label, T)]
+    lines = ["| | T | " + " | ".join(heads) + " |", "|:--|--:|" + "--:|" * len(heads)]
+    for title, label, T in block.rows:
+        cells = [cell for rows in found for cell in _cells(rows, label, T, block.last)]
         lines.append(f"| {title} | {T or '–'} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cells(rows: pd.DataFrame, label: str, T: int) -> list[str]:
+def _cells(rows: pd.DataFrame, label: str, T: int, last: str | None) -> list[str]:
+    width = 3 if last else 2
+    if (label, T) not in rows.index:
+        return ["–"] * width
     row = rows.loc[(label, T)]
     spread = "" if row["seeds"] == 1 else f" ± {row['score_std']:.1f}"
-    steps = "–" if row["strictness"] in CONTROLS else f"{row['mean_timesteps']:.2f}"
-    return [f"{row['score']:.1f}{spread} %", f"{row['energy_uj']:.1f}", steps]
+    latency = row["mean_timesteps"] if last == "steps" else row["recording_ms"]
+    digits = 2 if last == "steps" else 0
+    unknown = row["strictness"] in CONTROLS or pd.isna(latency)
+    shown = "–" if unknown else f"{latency:.{digits}f}"
+    return [f"{row['score']:.1f}{spread} %", f"{row['energy_uj']:.1f}", shown][:width]
 
 
 def main() -> None:
-    """Replaces what stands between the two marks in the README."""
+    """Replaces what stands between each pair of marks in the README."""
     path = CHECKOUT / "README.md"
-    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    text = f"{before}{BEGIN}\n{table(CHECKOUT / 'results')}\n{END}{after}"
+    text = path.read_text(encoding="utf-8")
+    for name in BLOCKS:
+        begin, end = marks(name)
+        made = f"{begin}\n{table(name, CHECKOUT / 'results')}\n{end}"
+        pattern = re.escape(begin) + r".*?" + re.escape(end)
+        text, count = re.subn(pattern, lambda _, made=made: made, text, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(
+                f"README.md must hold '{begin}' and '{end}' once; it does {count} times"
+            )
     write_replacing(path, text)
 
 

@@ -193,9 +193,12 @@ class ClassificationTask(Task):
 
     def metric_by_step(self, by_step: Sequence[Tensor]) -> list[float] | None:
         """Returns top-1 accuracy after 1 … T steps; see `adacal.suite.task.Task`."""
-        answers = torch.cat([logits.argmax(2) for logits in by_step], 1)
-        labels = self.dataset.split("test").labels[: answers.shape[1]]
-        return (100.0 * (answers == labels).double().mean(1)).tolist()
+        if self.metric.name != "accuracy_pct":
+            return None
+        logits = torch.cat(list(by_step), 1)
+        targets = self.targets("test", torch.arange(logits.shape[1]))
+        right = (logits.argmax(2) == targets) & torch.isfinite(logits).all(2)
+        return (100.0 * right.double().mean(1)).tolist()
 
     def data_fingerprint(self) -> str:
         """Returns the dataset's fingerprint, with the number of test samples if it was cut."""

@@ -75,7 +75,7 @@ def draw_events(
         for column, step in enumerate(shown):
             axes = figure.add_subplot(rows, columns, row * columns + column + 1)
             axes.imshow(_polarities(seen[step, row], seen[-1, row]), interpolation="nearest")
-            answer = _answer_at(snn, row, step, last, stream)
+            answer = _answer_at(snn, row, step, last or len(seen))
             sure = "–" if answer is None else f"{answer[0]} ({answer[1]:.0%})"
             text = f"SNN {sure}"
             if stream and step + 1 == last < len(seen):
@@ -87,11 +87,16 @@ def draw_events(
                 axes.set_ylabel(f"class {label}\nANN {int(ann[row].argmax())}", fontsize=8)
 
 
-def _answer_at(
-    snn: Prediction, row: int, step: int, last: int, stream: bool
-) -> tuple[int, float] | None:
-    """Returns class and probability after a step (from 0); None where they are not known."""
-    if not stream or (last and step + 1 >= last) or step + 1 == snn.timesteps.max():
+def _answer_at(snn: Prediction, row: int, step: int, last: int) -> tuple[int, float] | None:
+    """Returns class and probability after a step (from 0); None where they are not known.
+
+    Args:
+        snn: what the network gave.
+        row: the sample.
+        step: number of steps before this one.
+        last: steps after which the sample had its answer.
+    """
+    if step + 1 >= last:
         logits = snn.output[row]
     elif snn.by_step is not None:
         logits = snn.by_step[step, row]

@@ -119,11 +119,14 @@ def compress(
         remove_mean=mode != "none",
         generator=generator,
     )
-    options = {**calibration_options, "threshold": "keep", "generator": generator}
+    options = {**calibration_options, "threshold": "keep", "divergence": divergence}
+    seed = 0 if generator is None else int(torch.randint(2**31, (1,), generator=generator))
 
     def measured(chosen: Allocation) -> float:
+        """Calibrates on the same positions for every choice, or chance would choose."""
         savings.apply(network, chosen)
-        return calibration.calibrate(network, [inputs], mode=mode, divergence=divergence, **options)
+        same = torch.Generator().manual_seed(seed)
+        return calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
 
     before = measured(savings.none)
     limit = math.inf if max_growth is None else max_growth * before

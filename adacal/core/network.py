@@ -262,7 +262,8 @@ class SpikingNetwork(Converted):
         """
         if inputs.device.type != "cpu" or not self.sites:
             return max(1, inputs.shape[int(self.stream)])
-        largest = max(math.prod(site.shape) for site in self.sites) * inputs.element_size()
+        largest = max(site.rows * math.prod(site.shape) for site in self.sites)
+        largest *= inputs.element_size()
         return max(1, REUSED_BYTES // (largest * self.T))
 
     def _whole(self, inputs: Tensor, meter: EnergyMeter | None) -> Any:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 MOST_PROBES = 16
 TRACE_SHARE = 0.99
-"""Eigenvectors are taken, largest first, until they hold this share of the trace of all F."""
+"""Eigenvectors are taken, largest first, until they hold this share of the traces' sum."""
+_AT_ONCE = 4  # vectors whose gradients are held together, each as large as all activations
 _LIKELY = 32  # classes a sample's F is restricted to; the others have next to no probability
 
 
@@ -86,7 +87,7 @@ def probe_sensitivities(
     probes, weight = probes_of(logits, most, generator)
     for probe in probes:
         samples, row = torch.unique(probe.samples, return_inverse=True)
-        for name, gradients in _gradients(network, inputs, probe, candidates).items():
+        for name, gradients in _gradients(network, inputs, probe, candidates):
             # a sample may have several rows, as the points of a cloud; its errors add up
             by_sample = after[name].unflatten(0, (inputs.shape[0], -1))
             activation = by_sample[samples].flatten(0, 1)
@@ -101,8 +102,8 @@ def probe_sensitivities(
 
 def _gradients(
     network: SpikingNetwork, inputs: Tensor, probe: Probe, wanted: Mapping[str, object]
-) -> dict[str, list[Tensor]]:
-    """Returns `J_l^T v` of every vector v by site l, for sites the logits depend on."""
+) -> Iterator[tuple[str, list[Tensor]]]:
+    """Yields `J_l^T v` of some vectors v by site l, until all had a turn; none where it is 0."""
     outputs: dict[str, Tensor] = {}
 
     def record(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
@@ -113,21 +114,22 @@ def _gradients(
             outputs[site.name] = output
         return output, None
 
-    gathered: dict[str, list[Tensor]] = {}
     with torch.enable_grad():
         logits = network.reference_pass(inputs[probe.samples], record)
-    for number, vector in enumerate(probe.vectors):
-        found: tuple[Tensor | None, ...] = torch.autograd.grad(
-            logits,
-            list(outputs.values()),
-            grad_outputs=vector,
-            retain_graph=number + 1 < len(probe.vectors),
-            allow_unused=True,
-        )
-        for name, gradient in zip(outputs, found, strict=True):
-            if gradient is not None:
-                gathered.setdefault(name, []).append(gradient)
-    return gathered
+    for begin in range(0, len(probe.vectors), _AT_ONCE):
+        gathered: dict[str, list[Tensor]] = {}
+        for number, vector in enumerate(probe.vectors[begin : begin + _AT_ONCE], start=begin + 1):
+            found: tuple[Tensor | None, ...] = torch.autograd.grad(
+                logits,
+                list(outputs.values()),
+                grad_outputs=vector,
+                retain_graph=number < len(probe.vectors),
+                allow_unused=True,
+            )
+            for name, gradient in zip(outputs, found, strict=True):
+                if gradient is not None:
+                    gathered.setdefault(name, []).append(gradient)
+        yield from gathered.items()
 
 
 def probes_of(
@@ -156,11 +158,12 @@ def probes_of(
 def leading_eigenvectors(p: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Returns eigenvectors of `diag(p) - p p^T`, times the roots of their eigenvalues.
 
-    Of all samples the largest, as many as hold `TRACE_SHARE` of the traces' sum.
+    Of all samples the largest, as many as hold `TRACE_SHARE` of the sum of the traces, each
+    restricted to the likeliest classes of its sample.
 
     Args:
         p: probabilities, shape [B, K].
-        most: of them for one sample.
+        most: of them for one sample, even if they hold less.
     Returns:
         The sample of each, rising, shape [R], and the vectors, shape [R, K].
     """

@@ -19,9 +19,10 @@ class Site:
         name: module path, function where the module is not the activation itself, call number.
         function: name of the torch function.
         kind: `burst`, `capped`, `signed` or `analogue`.
-        shape: shape of one sample.
+        shape: shape of one row; a sample is one row unless the network folds more into the batch.
         channel_dim: dimension of the channels.
         cap, slope: parameters of `capped` and `signed`.
+        rows: rows of a sample, as the points of a cloud.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Site:
     channel_dim: int = 1
     cap: float | None = None
     slope: Tensor | float | None = None
+    rows: int = 1
 
 
 class OnActivation(Protocol):

@@ -22,7 +22,7 @@ class Environment(BaseModel):
         accelerator: model name of the GPU in use, or an empty string.
         threads: torch's intra-op threads.
         commit: git commit of the checkout, or an empty string.
-        dirty: whether tracked files differed from that commit.
+        dirty: whether tracked files outside of `results/` differed from that commit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,7 +91,7 @@ def _git() -> tuple[str, bool]:
         return "", False
     try:
         commit = _run_git("rev-parse", "--verify", "HEAD")
-        status = _run_git("status", "--porcelain", "--untracked-files=no")
+        status = _run_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     except (OSError, subprocess.SubprocessError):
         return "", False
     return commit, bool(status)

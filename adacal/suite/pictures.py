@@ -69,7 +69,8 @@ def draw_record(
         require_same("dataset", record.data_fingerprint, prepared.fingerprint)
         require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)
         converted, _ = convert(config, prepared, device, progress)
-        batch = _some(prepared.task, _worth_seeing(record, samples))
+        positions = _worth_seeing(record, samples)
+        batch = _some(prepared.task, positions, config.evaluation.batch_size)
         inputs = batch.inputs.to(device)
         with torch.no_grad():
             ann = to_cpu(ann_output(prepared, inputs))
@@ -97,17 +98,18 @@ def _worth_seeing(record: RunRecord, samples: int) -> np.ndarray:
     if pair is None:
         return np.arange(min(samples, first))
     right = pair[1][:first]
-    wrong = np.flatnonzero(~right)[: samples // 2]
+    n_wrong = max(samples // 2, samples - int(right.sum()))
+    wrong = np.flatnonzero(~right)[:n_wrong]
     others = np.flatnonzero(right)[: samples - wrong.size]
     return np.concatenate([others, wrong])
 
 
-def _some(task: Task, positions: np.ndarray) -> Batch:
+def _some(task: Task, positions: np.ndarray, batch_size: int) -> Batch:
     """Returns the test samples at these positions as one batch."""
     found: dict[int, tuple[Tensor, Any]] = {}
     sample_dim = int(task.stream)
     wanted = set(positions.tolist())
-    for batch in _until(task, int(positions.max())):
+    for batch in _until(task, int(positions.max()), batch_size):
         for place, index in enumerate(batch.indices.tolist()):
             if index in wanted:
                 of_sample = batch.inputs.select(sample_dim, place)
@@ -122,8 +124,8 @@ def _some(task: Task, positions: np.ndarray) -> Batch:
     )
 
 
-def _until(task: Task, last: int) -> Iterator[Batch]:
-    for batch in task.test_batches(LOOKED_AT):
+def _until(task: Task, last: int, batch_size: int) -> Iterator[Batch]:
+    for batch in task.test_batches(batch_size):
         yield batch
         if int(batch.indices[-1]) >= last:
             return

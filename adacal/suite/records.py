@@ -64,7 +64,8 @@ class Timesteps(_Part):
 
     def recording_ms(self) -> float | None:
         """Returns how much of a recording was seen before the answer, in ms; None if unknown."""
-        return None if self.ms_per_step is None else self.mean * self.ms_per_step
+        known = self.ms_per_step is not None and self.mean > 0  # controls run no steps
+        return self.mean * (self.ms_per_step or 0.0) if known else None
 
 
 class Latency(_Part):

@@ -24,7 +24,7 @@ ORDER_TITLES = {
 
 HIDDEN_BELOW = {
     10**6: {"calibration (s)", "spikes", "front"},
-    204: {"mean steps", "ms/sample", "seeds"},
+    204: {"mean steps", "recording seen (ms)", "ms/sample", "seeds"},
     170: {"SOPs", "MACs", "× quantised"},
     138: {"spikes are", "mean φ"},
     116: {"drop (points) [95 %]"},

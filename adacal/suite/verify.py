@@ -111,6 +111,10 @@ def _numbers(record: RunRecord, now: RunRecord, exact: bool) -> Iterator[Compari
     for model, value in record.energy.energy_pj.items():
         new_value = now.energy.energy_pj.get(model, math.nan)
         yield _relative(f"energy_pj {model}", value, new_value, relative)
+    curve = now.timesteps.metric_by_step or []
+    for step, value in enumerate(record.timesteps.metric_by_step or []):
+        found = curve[step] if step < len(curve) else math.nan
+        yield _absolute(f"metric after step {step + 1}", value, found, metric)
     yield _relative("mean timesteps", record.timesteps.mean, now.timesteps.mean, relative)
     if record.divergence is not None and now.divergence is not None:
         loose = SAME_MACHINE if exact else OTHER_DIVERGENCE

@@ -1,8 +1,9 @@
-"""Chooses the two limits of SSC (`max_growth`, `HARMLESS`) without a look at any test sample.
+"""Chooses `max_growth` of SSC without a look at any test sample.
 
 Each case converts a shipped network with AdaFire on calibration samples and compresses it under
-every pair of limits. The result is judged on 1,000 other training samples, augmented as in training
-(an epoch that training never reached), by how often the spiking network answers as the ANN does.
+every pair of `max_growth` and a floor below which growth counts as harmless. The result is judged
+on 1,000 other training samples, augmented as in training (an epoch that training never reached),
+by how often the spiking network answers as the ANN does.
 
 The criterion, fixed before the first run: of the pairs that lose at most 0.2 points of agreement in
 the mean over all cases, the one with the least energy (geometric mean of after / before).
@@ -200,7 +201,7 @@ def choose(path: Path) -> None:
     allowed = {pair: row for pair, row in table.items() if row[0] <= LOSS_ALLOWED}
     if allowed:
         growth, floor = min(allowed, key=lambda pair: (allowed[pair][2], pair))
-        print(f"chosen: max_growth={growth}, HARMLESS={floor}")
+        print(f"chosen: max_growth={growth}, floor={floor}")
     print(f"{len(losses[next(iter(losses))])} cases, loss in points of agreement with the ANN")
 
 

@@ -6,3 +6,6 @@ _base_ = [
     "../_base_/schedules/points_200.py",
 ]
 conversion = dict(T=16)
+# A sample has as many rows as points: 128 at once would need tens of GB.
+calibration = dict(n_samples=16)
+evaluation = dict(batch_size=16)

@@ -10,3 +10,6 @@ conversion = dict(
     adafire=dict(max_spikes=(1, 8), budget=4),
     iat=dict(score="entropy"),
 )
+# A sample has as many rows as points: 128 at once would need tens of GB.
+calibration = dict(n_samples=16)
+evaluation = dict(batch_size=16)

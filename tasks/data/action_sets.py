@@ -55,7 +55,7 @@ class Dvs128Gesture(EventFiles):
         found = []
         for line in (folder / name).read_text(errors="replace").split():
             trial = folder / line
-            if not trial.is_file():
+            if trial.name != line or not trial.is_file():
                 raise self.incomplete(f"'{name}' names '{line}', which is not there")
             found += self.gestures(trial, folder / f"{trial.stem}_labels.csv")
         return found

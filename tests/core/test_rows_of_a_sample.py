@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from adacal.core import network as network_module
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.exit_rules import ExitRule
@@ -127,3 +128,13 @@ def test_rows_with_different_thresholds_are_not_pooled_as_spikes() -> None:
     assert measure_energy(network, inputs).sops == 0
     network.neurons["act"].threshold = 0.25
     assert measure_energy(network, inputs).sops > 0
+
+
+def test_batches_of_many_rows_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = clouds(8)
+    for network in pair("max", T=4):
+        whole = network(inputs)
+        per_sample = POINTS * 6 * inputs.element_size() * network.T
+        monkeypatch.setattr(network_module, "REUSED_BYTES", 3 * per_sample)
+        assert network._samples_at_once(inputs) == 3
+        assert torch.allclose(network(inputs), whole, atol=1e-6)

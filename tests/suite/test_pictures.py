@@ -31,6 +31,8 @@ def test_up_to_half_of_the_samples_are_errors() -> None:
     assert _worth_seeing(record(right), 4).tolist() == [0, 1, 7, 9]
     assert _worth_seeing(record(right), 8).tolist() == [0, 1, 2, 3, 4, 7, 9, 11]
     assert _worth_seeing(record([True] * 500), 3).tolist() == [0, 1, 2]
+    assert _worth_seeing(record([False] * 500), 1).tolist() == [0]
+    assert _worth_seeing(record([False] * 499 + [True]), 5).tolist() == [0, 1, 2, 3, 4]
     assert _worth_seeing(record(None), 3).tolist() == [0, 1, 2]
     assert _worth_seeing(record(None, n_test=2), 3).tolist() == [0, 1]
 
@@ -38,7 +40,7 @@ def test_up_to_half_of_the_samples_are_errors() -> None:
 def test_samples_are_found_in_their_batches_and_come_in_the_order_asked_for() -> None:
     task = ToyTask(dataset={"type": "toy"}, model={"type": "toy"})
     wanted = np.array([3, 0, N_TEST - 1])
-    batch = _some(task, wanted)
+    batch = _some(task, wanted, batch_size=7)
     whole = next(iter(task.test_batches(N_TEST)))
     assert batch.indices.tolist() == wanted.tolist()
     assert torch.equal(batch.inputs, whole.inputs[wanted])
@@ -96,6 +98,10 @@ def test_streams_show_each_step_with_the_answer_then_and_where_a_sample_left() -
     draw_events(figure, batch, logits(1), early, stream=True)
     first, second, third = titles(figure)
     assert first == "step 1\nSNN –" and second.endswith("ends") and "SNN 1" in third
+    figure = Figure()
+    control = Prediction(output=logits(2), timesteps=torch.tensor([0]))
+    draw_events(figure, batch, logits(1), control, stream=True)
+    assert ["SNN 2" in title for title in titles(figure)] == [False, False, True]
 
 
 def test_clouds_name_their_classes_and_parts_stand_beside_the_truth() -> None:
