@@ -125,6 +125,19 @@ class ClassificationTask(Task):
         """Returns what samples of a split should be classified as, shape [B], int64."""
         return self.dataset.split(part).labels[indices]
 
+    def training_pair(
+        self, indices: Tensor, epoch: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Returns training samples, augmented, and their targets.
+
+        Args:
+            indices: positions in the training split, shape [B].
+            epoch: number of the epoch.
+            generator: source of all randomness.
+        """
+        inputs = self.dataset.training_batch(indices, epoch, generator)
+        return inputs, self.targets("train", indices)
+
     def calibration_batches(self, n_samples: int, seed: int) -> list[Batch]:
         """Draws training samples without augmentation, as many of each class as possible.
 
@@ -247,6 +260,7 @@ class ClassificationTask(Task):
                 schedule,
                 self.checkpoint,
                 targets=self.targets,
+                pairs=self.training_pair,
                 log=log,
                 seed=seed,
                 device=device or ("cuda" if torch.cuda.is_available() else "cpu"),

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from adacal.core.converted import Prediction
 from adacal.suite.registry import TASKS
 from adacal.suite.task import Batch
-from tasks.classification import ClassificationTask
 from tasks.cloud_pictures import draw_clouds
-from tasks.data.point_clouds import PointDataset
+from tasks.points import PointTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @TASKS.register_module(name="classification3d")
-class Classification3D(ClassificationTask):
+class Classification3D(PointTask):
     """One point-cloud dataset with one classifier."""
 
     name = "classification3d"
-    dataset: PointDataset
-    takes: ClassVar[type] = PointDataset
-    content: ClassVar[tuple[str, str]] = ("point clouds", "mnist_points")
 
     def model_defaults(self) -> dict[str, Any]:
         """Returns the number of classes and of coordinates."""

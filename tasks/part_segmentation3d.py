@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,16 +12,16 @@ from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError
 from adacal.suite.registry import TASKS
 from adacal.suite.task import Batch, Evaluation, Metric, Predict
-from tasks.classification import ClassificationTask, checked_logits
+from tasks.classification import checked_logits
 from tasks.cloud_pictures import draw_parts
-from tasks.data.point_clouds import PointDataset
+from tasks.points import PointTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @TASKS.register_module(name="part_segmentation3d")
-class PartSegmentation3D(ClassificationTask):
+class PartSegmentation3D(PointTask):
     """One point-cloud dataset that tells parts with one network that returns [B, parts, P].
 
     As usual on ShapeNetPart the class of a cloud is taken as known when its points are labelled:
@@ -31,9 +31,6 @@ class PartSegmentation3D(ClassificationTask):
 
     name = "part_segmentation3d"
     metric = Metric(name="instance_miou_pct", unit="%")
-    dataset: PointDataset
-    takes: ClassVar[type] = PointDataset
-    content: ClassVar[tuple[str, str]] = ("point clouds", "mnist_points")
 
     def model_defaults(self) -> dict[str, Any]:
         """Returns the number of parts and of coordinates.

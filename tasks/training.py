@@ -29,6 +29,8 @@ from tasks.data.base import LabelledDataset
 Log = Callable[[dict[str, float]], None]
 Targets = Callable[[str, Tensor], Tensor]
 """Returns what samples of a split, named and by positions, should be classified as."""
+Pairs = Callable[[Tensor, int, torch.Generator], tuple[Tensor, Tensor]]
+"""Returns augmented inputs and targets of training samples by positions, epoch and randomness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ def train_classifier(
     path: Path | None,
     *,
     targets: Targets | None = None,
+    pairs: Pairs | None = None,
     log: Log | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -119,6 +122,7 @@ def train_classifier(
         schedule: how to train.
         path: of the safetensors file; None writes nothing.
         targets: gives the classes [B] or [B, *] of samples of a split; its labels if None.
+        pairs: gives augmented training samples; the dataset's training batches if None.
         log: called after each epoch with epoch, loss, train_accuracy_pct, lr, seconds and, if a
             part is held out, holdout_accuracy_pct.
         seed: of the order and the augmentation (the weights are drawn by the caller).
@@ -163,11 +167,14 @@ def train_classifier(
         total_loss, correct = 0.0, 0.0
         order = chosen[torch.randperm(chosen.numel(), generator=generator)]
         for indices in order.split(schedule.batch_size):
-            if schedule.augment:
+            if schedule.augment and pairs is not None:
+                inputs, truth = pairs(indices, epoch, generator)
+            elif schedule.augment:
                 inputs = dataset.training_batch(indices, epoch, generator)
+                truth = wanted("train", indices)
             else:
-                inputs = split.fetch(indices)
-            truth = wanted("train", indices).to(device)
+                inputs, truth = split.fetch(indices), wanted("train", indices)
+            truth = truth.to(device)
             logits = module(channels_last(inputs.to(device)))
             loss = F.cross_entropy(logits, truth, label_smoothing=schedule.label_smoothing)
             optimizer.zero_grad(set_to_none=True)

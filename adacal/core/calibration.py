@@ -18,6 +18,7 @@ from adacal.core.matching import matched_threshold, restore_mean
 from adacal.core.neuron import BurstNeuron, by_channel
 from adacal.core.sites import Site
 from adacal.core.thresholds import (
+    largest_of_runs,
     max_threshold,
     mmse_threshold,
     percentile_threshold,
@@ -44,7 +45,8 @@ class CalibrationOptions:
             `advanced` also the initial potentials and the weights of the producing layers.
         threshold: estimator: `mmse`; `matched` on the current that arrives, from `mmse`; `max`;
             `percentile`; `keep` what is set; or `auto`: `matched` for binary neurons (φ = 1),
-            `mmse` for bursts, which catch up with lumps, and where no mean is corrected.
+            `mmse` for bursts, which catch up with lumps, and where no mean is corrected. Of sites
+            that only max pools read, all three take the MMSE threshold of what the pools let pass.
         level: quantile for `percentile`, in (0, 1].
         per_channel: one threshold a channel, else one a layer.
         repeats: rounds of light correction on a bounded sample of positions (METHOD section 3).
@@ -148,7 +150,8 @@ def calibrate(
         neuron.initial_potential = None
         if trace.static:
             current = current[:1].expand_as(current)
-        if setting.matches(neuron):
+        # a slope over all positions says little of the few that a max pool lets pass
+        if setting.matches(neuron) and site.name not in network.windows:
             _match(network.T, neuron, activation, current, positions, setting)
         if setting.mode != "none":
             _correct(network.T, neuron, activation, current, positions, setting)
@@ -243,6 +246,9 @@ def _set_threshold(
     phi, per_channel = neuron.max_spikes, setting.per_channel
     if setting.threshold in {"auto", "mmse", "matched"}:
         few = values[:, :MMSE_LIMIT]
+        if name in network.windows:
+            columns = by_channel(activation, neuron.channel_dim).abs()
+            few = largest_of_runs(columns, network.windows[name], MMSE_LIMIT)
         neuron.threshold = mmse_threshold(few, network.T, phi, per_channel=per_channel)
     elif setting.threshold == "max":
         whole = by_channel(activation, neuron.channel_dim).abs().amax(1, keepdim=True)

@@ -119,3 +119,6 @@ def _find_sites(
         )
     network.sites, network.neurons = mode.sites, neurons
     network.synaptic_calls = dict(mode.synaptic_calls)
+    for name, window in mode.pooled.items():
+        if name not in mode.read_otherwise:
+            network.windows[name] = window

@@ -30,6 +30,7 @@ from adacal.core.traces import (
     mark_base,
     mark_result,
     place_after,
+    rearranges,
     set_trace,
     trace_of,
     traced_tensors,
@@ -53,6 +54,8 @@ class SpikingMode(TorchFunctionMode):
     Attributes:
         sites: the sites met so far, in calling order.
         synaptic_calls: how often each module called a synaptic operation.
+        pooled: of each site that max pools read: how many elements they choose one from.
+        read_otherwise: sites that something else reads.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class SpikingMode(TorchFunctionMode):
         self.weight_changes = weight_changes or {}
         self.sites: list[Site] = []
         self.synaptic_calls: Counter[str] = Counter()
+        self.pooled: dict[str, int] = {}
+        self.read_otherwise: set[str] = set()
         self._names = CallNames()
         self._execution = Execution(layout, self._names, state)
 
@@ -94,6 +99,7 @@ class SpikingMode(TorchFunctionMode):
         except Exception as error:
             blame_inputs(self.module, forward, rows, error)
             raise
+        self._read(traced_tensors(result))
         for tensor in traced_tensors(result):
             at = known_of(tensor).row_dim
             if at:
@@ -118,6 +124,9 @@ class SpikingMode(TorchFunctionMode):
             return func(*args, **kwargs)
         call = read_call(func, args, kwargs)
         call = replace(call, traced=tuple(traced_tensors((call.args, call.kwargs))))
+        pools = role is Role.MAX_POOL and self._pools(call)
+        if not (pools or rearranges(call)):
+            self._read(call.traced)
         if role is Role.ACTIVATION:
             activation = functions.activation_call(func, call.args, call.kwargs)
             if activation is not None:
@@ -127,7 +136,7 @@ class SpikingMode(TorchFunctionMode):
             return self._linear(call)
         if role is Role.SYNAPTIC and _constant_weight(call):
             return self._synaptic(call)
-        if role is Role.MAX_POOL and self._pools(call):
+        if pools:
             return self._pool(call)
         if role is Role.MAX_POOL and not call.args[1:] and not call.kwargs:
             role = Role.DATA_DEPENDENT
@@ -162,7 +171,9 @@ class SpikingMode(TorchFunctionMode):
             tag = self.meter.placed(tag, site, -1 if single else at)
         if call.inplace:
             output = call.input.copy_(output)
-        known = Trace(static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag)
+        known = Trace(
+            static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag, site=site.name
+        )
         set_trace(output, known)
         if call.inplace:
             mark_base(output)
@@ -218,6 +229,11 @@ class SpikingMode(TorchFunctionMode):
         set_trace(result, trace)
         return result
 
+    def _read(self, tensors: Iterable[Tensor]) -> None:
+        """Notes the sites whose outputs are read here, by anything but a max pool."""
+        sites = (known_of(tensor).site for tensor in tensors)
+        self.read_otherwise.update(site for site in sites if site is not None)
+
     def _pools(self, call: Call) -> bool:
         label = self._names.label(call.name)
         return pooling.pools(call, label, known_of(call.args[0]).row_dim)
@@ -228,7 +244,10 @@ class SpikingMode(TorchFunctionMode):
         before = known_of(source)
         dimensions.refuse_windows_over_rows(label, call, before.row_dim)
         after = dimensions.moved_rows(call, source, before.row_dim)
-        known = replace(before, row_dim=after, producer=None, tag=None)
+        known = replace(before, row_dim=after, producer=None, tag=None, site=None)
+        if before.site is not None:
+            window = pooling.window_size(call, source)
+            self.pooled[before.site] = max(window, self.pooled.get(before.site, 1))
         if all_static(call.traced):
             result, _ = self._execution.once(call)
         elif self.layout.steps == 0 or self.max_pool == "step_max":

@@ -43,6 +43,7 @@ class SpikingNetwork(Converted):
         module: a copy of the ANN, in eval mode.
         neurons: site name to its neurons; change `.threshold`, `.shift`, ... freely.
         sites: every site in calling order, analogue ones included.
+        windows: elements that max pools choose one from, by site; of sites that nothing else reads.
         weight_changes: added to weights for the spiking stream (advanced calibration), by module.
         exit_rule: early exit used by `predict`, if set.
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
@@ -75,6 +76,7 @@ class SpikingNetwork(Converted):
         self.neurons: dict[str, BurstNeuron] = {}
         self.sites: list[Site] = []
         self.synaptic_calls: dict[str, int] = {}
+        self.windows: dict[str, int] = {}
         self.weight_changes: dict[str, Tensor] = {}
         self.exit_rule: ExitRule | None = None
         self.search_log: dict[str, Any] = {}

@@ -109,6 +109,25 @@ def pools(call: Call, where: str, row_dim: int) -> bool:
     return True
 
 
+def window_size(call: Call, source: Tensor) -> int:
+    """How many elements a max pool chooses each of its results from, borders aside.
+
+    >>> import torch
+    >>> rows = torch.ones(2, 5, 3)
+    >>> window_size(Call(torch.amax, "amax", (rows, 1)), rows)
+    5
+    """
+    if call.name in {"max", "amax"}:
+        return math.prod(source.shape[dim] for dim in dimensions.reduced(call, source))
+    axes = pooled_axes(call.name)
+    if "adaptive" not in call.name:
+        return math.prod(_windows(call).kernel)
+    given = call.argument(1, "output_size")
+    sizes = (given,) * axes if isinstance(given, int) else tuple(given)
+    pairs = zip(source.shape[-axes:], sizes, strict=True)
+    return math.prod(-(-length // (size or length)) for length, size in pairs)
+
+
 def gives_indices(call: Call) -> bool:
     """Whether a max pool returns values and indices."""
     named = call.name == "max" or call.name.endswith("_with_indices")

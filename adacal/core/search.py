@@ -17,7 +17,7 @@ from adacal.core.errors import ConfigError
 from adacal.core.inputs import joined_inputs
 from adacal.core.neuron import by_channel
 from adacal.core.sensitivity import Cost, Method, measure_tables
-from adacal.core.thresholds import mmse_threshold, sample_columns
+from adacal.core.thresholds import largest_of_runs, mmse_threshold, sample_columns
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
@@ -133,6 +133,8 @@ def threshold_candidates(
     for name, activation in after.items():
         columns = by_channel(activation, network.neurons[name].channel_dim).abs()
         values = sample_columns(columns, limit, random)
+        if name in network.windows:
+            values = largest_of_runs(columns, network.windows[name], limit)
         found[name] = [
             Candidate(threshold=mmse_threshold(values, network.T, phi), max_spikes=phi)
             for phi in tried

@@ -58,6 +58,7 @@ def save(network: SpikingNetwork, path: str | Path) -> None:
         "options": {key: getattr(network, key) for key in _OPTIONS},
         "neurons": neurons,
         "sites": sites,
+        "windows": network.windows,
         "sample_shape": None if network.sample_shape is None else list(network.sample_shape),
         "weights": weights_digest(network.module),
         "exit_rule": {"score": rule.score, "thresholds": list(rule.thresholds)} if rule else None,
@@ -162,6 +163,7 @@ def _assembled(
     sample = header.get("sample_shape")
     network = SpikingNetwork(module, **stored, **options, sample_shape=sample)
     network.synaptic_calls = calls
+    network.windows = dict(header.get("windows", {}))
     for name, plain in header["neurons"].items():
         found: dict[str, Any] = dict(plain)
         for key in _TENSORS:

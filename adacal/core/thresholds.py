@@ -119,6 +119,30 @@ def mmse_threshold(
     return _fill_silent(best, peak, values.shape[0])
 
 
+def largest_of_runs(values: Tensor, window: int, limit: int) -> Tensor:
+    """Returns what a max pool lets pass: the largest of each run of columns.
+
+    Squared errors over all activations clip the few large ones, and a max pool passes nothing else
+    on: one of 1,024 points of a cloud.
+
+    Args:
+        values: activations, shape [C, N]; columns that are pooled together stand together.
+        window: how many columns a pool chooses one from; of an image, neighbours in a row stand
+            for those of a square.
+        limit: most runs to return, evenly spread.
+    Returns:
+        Shape [C, min(max(N // window, 1), limit)].
+
+    >>> largest_of_runs(torch.tensor([[1.0, 5.0, 2.0, 3.0, 9.0]]), window=2, limit=8)
+    tensor([[5., 3.]])
+    """
+    runs = max(1, values.shape[1] // window)
+    size = min(window, values.shape[1])
+    found = values[:, : runs * size].unflatten(1, (runs, size)).amax(2)
+    spread = torch.linspace(0, runs - 1, min(runs, limit), device=values.device).round().long()
+    return found[:, spread]
+
+
 def sample_columns(values: Tensor, limit: int, generator: torch.Generator) -> Tensor:
     """Draws distinct columns at random; every set of columns is equally likely.
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adacal.core import dimensions
+from adacal.core import dimensions, functions
 from adacal.core.calls import Call
 from adacal.core.products import product_of
 
@@ -44,6 +44,7 @@ class Trace:
         row_dim: dimension of the rows; 0 unless the network moved it.
         producer: the synaptic operation it comes from, if that is known.
         tag: what the meter attached to it.
+        site: the site whose output it is, shapes and order aside.
     """
 
     static: bool
@@ -51,6 +52,7 @@ class Trace:
     row_dim: int = 0
     producer: Producer | None = None
     tag: Any = None
+    site: str | None = None
 
 
 _CONSTANT = Trace(static=True)
@@ -146,8 +148,18 @@ def after_linear(call: Call) -> Trace:
         producer = next((found for found in producers if found), None)
     elif call.name not in {"contiguous", "clone", "dropout"}:
         producer = None
-    static = all_static(call.traced)
-    return Trace(static=static, channel_dim=channel_dim, row_dim=row_dim, producer=producer)
+    return Trace(
+        static=all_static(call.traced),
+        channel_dim=channel_dim,
+        row_dim=row_dim,
+        producer=producer,
+        site=first.site if rearranges(call) else None,
+    )
+
+
+def rearranges(call: Call) -> bool:
+    """Whether a call only lays the elements of one tensor out anew."""
+    return call.name in functions.SHAPE_ONLY | functions.VIEW_PROPERTIES and len(call.traced) == 1
 
 
 def _scaled(producer: Producer | None, batch_norm: Call) -> Producer | None:

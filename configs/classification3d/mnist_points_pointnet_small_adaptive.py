@@ -3,7 +3,7 @@ _base_ = [
     "../_base_/tasks/mnist_points.py",
     "../_base_/models/pointnet_small.py",
     "../_base_/methods/adaptive_calibration.py",
-    "../_base_/schedules/points_12.py",
+    "../_base_/schedules/points_24.py",
 ]
 conversion = dict(
     T=8,

@@ -3,6 +3,6 @@ _base_ = [
     "../_base_/tasks/mnist_points.py",
     "../_base_/models/pointnet_small_mean.py",
     "../_base_/methods/snn_calibration_light.py",
-    "../_base_/schedules/points_12.py",
+    "../_base_/schedules/points_24.py",
 ]
 conversion = dict(T=8)

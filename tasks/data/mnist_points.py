@@ -35,6 +35,7 @@ from tasks.data.point_clouds import (
     random_jitter,
     random_rotation,
     random_scale_and_shift,
+    random_slant,
     rotations,
     unit_sphere,
 )
@@ -58,20 +59,22 @@ _MARGIN = 2  # pixels around a digit; keeps neighbours in the strip more than EN
 class MnistPoints(PointDataset):
     """4,000 training and 1,000 test clouds of 1,024 points in 10 classes and 4 parts."""
 
-    def __init__(self, *, num_points: int = POINTS) -> None:
+    def __init__(self, *, num_points: int = POINTS, training_points: int | None = None) -> None:
         """Says the dataset's shape; the clouds are made at the first `split`.
 
         Args:
             num_points: uses the first so many of the 1,024 points, which are in random order.
+            training_points: so many of them, drawn anew, most training batches take; all if None.
 
         Raises:
-            ConfigError: `num_points` is out of range.
+            ConfigError: a number of points is out of range.
         """
         super().__init__(
             name="mnist_points",
             class_names=[str(digit) for digit in range(10)],
             num_points=num_points,
             most_points=POINTS,
+            training_points=training_points,
             part_names=PARTS,
         )
 
@@ -91,8 +94,9 @@ class MnistPoints(PointDataset):
         return f"{self.name}:{sums[0][:8]}{sums[1][:8]}"
 
     def augment(self, clouds: Tensor, generator: torch.Generator) -> Tensor:
-        """Turns, stretches, moves and jitters the clouds a little; they are never mirrored."""
-        turned = random_rotation(clouds, generator, degrees=10.0)
+        """Slants, turns, stretches, moves and jitters clouds a little; they are never mirrored."""
+        slanted = random_slant(clouds, generator, slant=0.3)
+        turned = random_rotation(slanted, generator, degrees=10.0)
         moved = random_scale_and_shift(turned, generator, scale=0.15, shift=0.05)
         return random_jitter(moved, generator, deviation=0.01, limit=0.03)
 

@@ -82,6 +82,8 @@ class PointDataset(LabelledDataset):
 
     Attributes:
         num_points: points P of a cloud.
+        training_points: tasks train on so many points of each cloud, drawn anew for each batch,
+            which is quicker, and on all in the last quarter of the epochs; always on all if None.
         class_names: of all classes, in the order of their numbers.
         part_names: of all parts, in the order of their numbers; empty where parts are not told.
         num_parts: number of parts over all classes; None where parts are not told.
@@ -89,6 +91,7 @@ class PointDataset(LabelledDataset):
     """
 
     num_points: int
+    training_points: int | None
     class_names: tuple[str, ...]
     part_names: tuple[str, ...]
     num_parts: int | None
@@ -102,6 +105,7 @@ class PointDataset(LabelledDataset):
         class_names: Sequence[str],
         num_points: int,
         most_points: int | None = None,
+        training_points: int | None = None,
         part_names: Sequence[str] = (),
         parts_of_class: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
@@ -112,6 +116,7 @@ class PointDataset(LabelledDataset):
             class_names: of all classes.
             num_points: points of a cloud.
             most_points: so many points the data has, if that is a limit.
+            training_points: so many of them most training batches take; all if None.
             part_names: of all parts, if they are told.
             parts_of_class: the parts that each class can have; every part in every class if None.
 
@@ -121,7 +126,13 @@ class PointDataset(LabelledDataset):
         if num_points < 1 or num_points > (most_points or num_points):
             limit = f"1 to {most_points}" if most_points else "1 or more"
             raise ConfigError(f"{name}.num_points must be {limit}; got {num_points}; try 1024")
+        if training_points is not None and not 1 <= training_points <= num_points:
+            raise ConfigError(
+                f"{name}.training_points must be 1 to num_points, {num_points}; got "
+                f"{training_points}; try {max(1, num_points // 4)}"
+            )
         self.name, self.num_points = name, num_points
+        self.training_points = training_points
         self.input_shape = (num_points, 3)
         self.class_names, self.num_classes = tuple(class_names), len(class_names)
         self.part_names, self.num_parts = tuple(part_names), len(part_names) or None
@@ -207,6 +218,14 @@ def random_scale_and_shift(
     """
     draw = (torch.rand(2, len(clouds), 1, 3, generator=generator) * 2.0 - 1.0).to(clouds)
     return clouds * (1.0 + scale * draw[0]) + shift * draw[1]
+
+
+def random_slant(clouds: Tensor, generator: torch.Generator, *, slant: float) -> Tensor:
+    """Shears each cloud along x by up to ± slant times y; shape [B, P, 3]."""
+    draw = torch.rand(len(clouds), 1, generator=generator) * 2.0 - 1.0
+    slanted = clouds.clone()
+    slanted[..., 0] += slant * draw.to(clouds) * clouds[..., 1]
+    return slanted
 
 
 def random_jitter(

@@ -1,11 +1,13 @@
 """PointNet (Qi et al. 2017): the same layers on every point, then one pooling over all points.
 
-The layers are Linear on rows of points [B*P, C], which is the reference's Conv1d of kernel 1 and
-about twice as fast on CPUs; batch-norm sees all points of the batch, as there. A maximum over the
-points is a max pool, which the conversion knows (the running-max rule), an average is linear, so
-every layer but the last receives its input from spikes. The alignment networks (T-Nets) are off by
-default: their output is a matrix that multiplies the points. On the input that product has one
-changing factor and is linear, yet the points then differ from step to step and the first layer
+The layers are Linear on rows of points [B*P, C], the reference's Conv1d of kernel 1 (a step of
+training on 32 clouds takes 0.19 s so and 0.21 s by Conv1d, four layers, one thread). A point has no
+fixed place, so its neurons share what calibration finds for their channel.
+
+A maximum over the points is a max pool, which the conversion knows (the running-max rule), an
+average is linear, so every layer but the last feeds neurons. The alignment networks (T-Nets) are
+off by default: their output is a matrix that multiplies the points. On the input that product has
+one changing factor and is linear, yet the points then differ from step to step and the first layer
 multiplies at every step. On the features it is a product of two spike trains, which is no spiking
 arithmetic: it stays analogue with a flag in the report, and `strict=True` refuses it.
 """

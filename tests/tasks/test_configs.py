@@ -74,7 +74,7 @@ def test_an_event_dataset_and_a_model_make_a_task_of_its_sensor(tmp_path, data, 
     ],
 )
 def test_a_point_dataset_and_a_pointnet_make_a_task(tmp_path, data, model, kind, outputs):
-    cfg = merged(tmp_path, f"tasks/{data}", f"models/{model}", "schedules/points_12")
+    cfg = merged(tmp_path, f"tasks/{data}", f"models/{model}", "schedules/points_24")
     task = build(TASKS, "task", cfg.task, model=cfg.model, schedule=cfg.get("schedule"))
     assert isinstance(task, kind)
     assert (task.dataset_name, task.model_name) == ("mnist_points", model)

@@ -10,12 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 from torch import Tensor
 
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import TASKS, build, load_tasks
+from tasks.checkpoints import REPOSITORY
+from tasks.data.mnist_points import MnistPoints
 from tasks.part_segmentation3d import choose_parts, cloud_ious, mean_by_class
 
 POINTNET: dict[str, Any] = {
@@ -24,6 +27,10 @@ POINTNET: dict[str, Any] = {
     "local_widths": (16,),
     "widths": (32,),
     "hidden": (16,),
+}
+SHIPPED = {
+    "mnist_points_pointnet_small_light": "classification3d",
+    "mnist_points_pointnet_small_mean_light": "classification3d",
 }
 PARTS = {**POINTNET, "type": "pointnet_parts"}
 DATA = {"type": "mnist_points", "num_points": 64}
@@ -55,6 +62,32 @@ def test_calibration_clouds_are_balanced_and_from_the_training_split():
     train = task().dataset.split("train")
     chosen = torch.cat([batch.indices for batch in batches])
     assert torch.equal(torch.cat([batch.inputs for batch in batches]), train.fetch(chosen))
+
+
+def test_training_takes_some_points_and_their_parts(monkeypatch):
+    monkeypatch.setattr(MnistPoints, "augment", lambda self, clouds, generator: clouds)
+    dataset, schedule = {**DATA, "training_points": 16}, {"epochs": 4}
+    segmentation = task("part_segmentation3d", dataset=dataset, schedule=schedule)
+    indices, generator = torch.tensor([5, 900]), torch.Generator().manual_seed(0)
+    clouds, parts = segmentation.training_pair(indices, 0, generator)
+    assert clouds.shape == (2, 16, 3) and parts.shape == (2, 16)
+    split = segmentation.dataset.split("train")
+    same = (clouds[:, :, None] == split.fetch(indices)[:, None]).all(3)  # [2, 16, 64]
+    assert bool(same.any(2).all())
+    known = split.parts(indices)[:, None].expand(2, 16, 64)[same]
+    assert torch.equal(known, parts.flatten())
+    other, _ = segmentation.training_pair(indices, 2, generator)
+    assert other.shape == clouds.shape and not torch.equal(other, clouds)
+    assert segmentation.training_pair(indices, 3, generator)[0].shape == (2, 64, 3)
+    assert segmentation.inputs("train", indices).shape == (2, 64, 3)
+
+
+@pytest.mark.parametrize("count", [0, 65])
+def test_an_impossible_number_of_training_points_is_refused(count):
+    with pytest.raises(
+        ConfigError, match=f"training_points must be 1 to num_points, 64; got {count}"
+    ):
+        task(dataset={**DATA, "training_points": count})
 
 
 def test_targets_of_part_segmentation_are_the_parts_of_points():
@@ -216,3 +249,37 @@ def test_the_divergence_of_parts_is_the_mean_over_points():
     first, second = torch.randn(2, 3, 4, 8, generator=torch.Generator().manual_seed(0))
     by_point = torch.stack([symmetric_kl(first[..., p], second[..., p]) for p in range(8)])
     assert torch.allclose(segmentation.divergence(first, second), by_point.mean(0), atol=1e-6)
+
+
+def shipped(config: str, **options: Any) -> Any:
+    load_tasks()
+    cfg = Config.fromfile(REPOSITORY / "configs" / SHIPPED[config] / f"{config}.py")
+    return build(TASKS, "task", cfg.task, model=cfg.model, **options)
+
+
+@pytest.mark.parametrize("config", SHIPPED)
+def test_a_shipped_checkpoint_is_small_matches_its_log_and_keeps_its_promise(config):
+    whole = shipped(config)
+    log = json.loads(whole.checkpoint.with_suffix(".json").read_text())
+    assert whole.checkpoint_sha256() == log["sha256"]
+    assert whole.checkpoint.stat().st_size < 2e6
+    assert log["dataset"] == whole.data_fingerprint()
+    assert log["schedule"]["holdout"] == 0
+    few = shipped(config, max_test_samples=100)
+    with torch.inference_mode():
+        metrics = few.evaluate(few.build_ann(), 50).metrics
+    measured = metrics.get("accuracy_pct", metrics.get("point_accuracy_pct"))
+    assert measured == pytest.approx(log["test_accuracy_pct"], abs=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", SHIPPED)
+def test_eight_steps_of_bursts_follow_a_shipped_network_closely(config):
+    whole = shipped(config, max_test_samples=100)
+    ann, batches = whole.build_ann(), [b.inputs for b in whole.calibration_batches(64, 0)]
+    network = convert(ann, batches[0], T=8, max_spikes=4, strict=True)
+    network.calibrate(batches)
+    with torch.inference_mode():
+        wanted = whole.evaluate(ann, 50).metrics[whole.metric.name]
+    found = whole.evaluate(network, 50).metrics[whole.metric.name]
+    assert found == pytest.approx(wanted, abs=3)

@@ -3,7 +3,6 @@ model = dict(
     name="pointnet_small",
     type="pointnet",
     local_widths=(64, 64),
-    widths=(128, 128),
+    widths=(256,),
     hidden=(128, 64),
-    dropout=0.0,
 )
