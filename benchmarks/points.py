@@ -5,6 +5,7 @@ tasks = ["mnist_points"]
 models = ["pointnet_small", "pointnet_small_mean"]
 methods = [
     "ann",
+    "quantized_ann",
     "snn_calibration_light",
     "burst",
     "adafire",
@@ -14,4 +15,7 @@ T = [1, 2, 4, 8]
 seeds = [0, 1, 2]
 calibration = dict(n_samples=64)
 evaluation = dict(batch_size=50, latency_repeats=2)
-exclude = [dict(T=1, method="adaptive_calibration")]
+exclude = [
+    dict(T=[1, 8], method=["adafire", "adaptive_calibration"]),
+    dict(T=[1, 2, 4], method="quantized_ann"),
+]
