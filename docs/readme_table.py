@@ -74,6 +74,21 @@ BLOCKS = {
         ),
         last="ms",
     ),
+    "points": Block(
+        places={
+            ("classification3d", "mnist_points", "pointnet_small"): "maximum",
+            ("classification3d", "mnist_points", "pointnet_small_mean"): "average",
+            ("part_segmentation3d", "mnist_points", "pointnet_parts_small"): "parts",
+        },
+        rows=(
+            ("ANN", "ann", 0),
+            ("quantised ANN, 33 levels (control of φT=32)", "quantized_ann(max_spikes=4)", 8),
+            *(("light, binary", "snn_calibration_light", T) for T in (1, 2, 4, 8)),
+            *(("light, bursts of 4", "burst(max_spikes=4)", T) for T in (1, 2, 4, 8)),
+            ("AdaFire at the energy of φ=4", "adafire", 4),
+            ("Adaptive Calibration", "adaptive_calibration", 4),
+        ),
+    ),
 }
 
 

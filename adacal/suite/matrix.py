@@ -116,6 +116,7 @@ def expand(
     Raises:
         ConfigError: a name, a rule or a value is wrong.
     """
+    matrix = {key: _listed(value) if key in LISTS else value for key, value in matrix.items()}
     _check_keys(matrix, origin)
     base = base or CONFIG_FOLDER / "_base_"
     _check_rule_names(matrix, base, origin)
@@ -266,6 +267,15 @@ def _fits(choice: Any, value: Any) -> bool:
     if isinstance(choice, str) and isinstance(value, str):
         return fnmatchcase(value, choice) or value == choice
     return bool(choice == value)
+
+
+def _listed(value: Any) -> Any:
+    """Returns a list for a single entry, and for words as a shell leaves them (`[lenet,vgg]`)."""
+    if isinstance(value, str):
+        return [word.strip(" \"'") for word in value.strip("[] ").split(",") if word.strip(" \"'")]
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [value]
 
 
 def _check_keys(matrix: Mapping[str, Any], origin: str) -> None:

@@ -49,6 +49,17 @@ def test_a_matrix_expands_to_every_cell_once(base: Path) -> None:
     assert all(cell.config.calibration.n_samples == 8 for cell in cells[1:])
 
 
+@pytest.mark.parametrize(
+    ("models", "seeds"),
+    [("toy_net", 0), ("[toy_net]", [0]), ("['toy_net']", (0,)), (["toy_net"], [0])],
+)
+def test_one_entry_needs_no_brackets_and_shells_may_eat_the_quotes(
+    base: Path, models: Any, seeds: Any
+) -> None:
+    wanted = expand(a_matrix(models=["toy_net"], seeds=[0]), base=base)
+    assert expand(a_matrix(models=models, seeds=seeds), base=base) == wanted
+
+
 def test_exclusions_match_names_patterns_and_lists(base: Path) -> None:
     rules = [{"method": "*misses=2*"}, {"method": "toy_spiking", "T": [4, 8], "seed": 1}]
     names = [cell.name for cell in expand(a_matrix(exclude=rules), base=base)]
