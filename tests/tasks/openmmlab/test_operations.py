@@ -23,7 +23,7 @@ def ops() -> ModuleType:
 
 
 def random_boxes(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Boxes on whole pixels, so that overlaps of exactly a threshold occur; scores of no pattern."""
+    """Boxes on whole pixels, as users' overlaps have patterns; scores without."""
     random = torch.Generator().manual_seed(seed)
     corner = torch.randint(0, 12, (count, 2), generator=random)
     size = torch.randint(1, 10, (count, 2), generator=random)
