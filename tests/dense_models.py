@@ -82,16 +82,21 @@ SEGMENTORS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def plain_model(name: str, seed: int = 0) -> nn.Module:
+    """Builds a model with the weights of its own initialisation."""
+    library = "mmdet" if name in DETECTORS else "mmseg"
+    config, options = (DETECTORS | SEGMENTORS)[name]
+    torch.manual_seed(seed)
+    return build_model(config, library=library, options=options)  # type: ignore[arg-type]
+
+
 def small_model(name: str, size: int = 64, seed: int = 0) -> nn.Module:
     """Builds a model whose activations and maps vary as those of a trained one do.
 
     Its own initialisation makes maps that hardly depend on the image, so that nothing could be
     told from their error: weights are drawn larger and batch norms see some images.
     """
-    library = "mmdet" if name in DETECTORS else "mmseg"
-    config, options = (DETECTORS | SEGMENTORS)[name]
-    torch.manual_seed(seed)
-    module = build_model(config, library=library, options=options)  # type: ignore[arg-type]
+    module = plain_model(name, seed)
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")

@@ -55,15 +55,15 @@ def build_model(
         UnsupportedModelError: a kind of model whose output cannot come from spikes.
     """
     config = load_config(source, library=library, options=options)
-    module: Any = _constructed(config, library)
+    module = _constructed(config, library)
     refuse_other_kinds(module)
     if checkpoint is None:
         with _quiet():
             module.init_weights()
     else:
         load_checkpoint(Path(checkpoint).expanduser(), module)
-    built: nn.Module = module.eval()
-    return built
+    module.eval()
+    return module
 
 
 def load_config(
@@ -177,7 +177,7 @@ def offline(model: Any) -> Any:
     return model
 
 
-def _constructed(config: Config, library: Library) -> nn.Module:
+def _constructed(config: Config, library: Library) -> Any:
     from mmengine.config import ConfigDict
     from mmengine.registry import DefaultScope
 
@@ -194,7 +194,7 @@ def _constructed(config: Config, library: Library) -> nn.Module:
             )
     try:
         with DefaultScope.overwrite_default_scope(library):
-            module: nn.Module = registry.build(ConfigDict(model))
+            module = registry.build(ConfigDict(model))
     except Exception as error:  # whatever a constructor finds wrong with its options
         raise ConfigError(
             f"{library} cannot build the model '{model['type']}' ({_reason(error)}); check the "

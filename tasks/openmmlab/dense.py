@@ -8,14 +8,15 @@ the mean.
 
 from __future__ import annotations
 
-import copy
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+from adacal.core.analogue import keep_analogue
 from adacal.core.errors import ConfigError, UnsupportedModelError
 
 
@@ -32,6 +33,21 @@ def raw_maps(module: nn.Module, inputs: Tensor) -> Any:
     return module(inputs, mode="tensor")
 
 
+def raw_maps_of_spiking_backbone(module: Any, inputs: Tensor) -> Any:
+    """As `raw_maps`, with neck and head kept analogue: of a conversion only the backbone spikes.
+
+    Neck and head get the backbone's mean features and are one analogue site, whose MACs count once.
+    """
+    return keep_analogue(partial(_maps_from_features, module), module.backbone(inputs))
+
+
+def _maps_from_features(module: Any, features: Any) -> Any:
+    if module.with_neck:
+        features = module.neck(features)
+    head = module.decode_head if _is_segmentor(module) else module.bbox_head
+    return head.forward(features)
+
+
 def predictions(module: Any, raw: Any, samples: Sequence[Any]) -> list[Any]:
     """Lets a model choose its answer from raw maps, as its `predict` does from images.
 
@@ -45,7 +61,7 @@ def predictions(module: Any, raw: Any, samples: Sequence[Any]) -> list[Any]:
         Copies of the samples with `pred_instances` in pixels of the original image, or with
         `pred_sem_seg` and `seg_logits` of its size: what evaluators of the library take.
     """
-    answered = [copy.copy(sample) for sample in samples]
+    answered = [sample.new() for sample in samples]
     metas = [sample.metainfo for sample in answered]
     if _is_segmentor(module):
         logits = module.decode_head.predict_by_feat(raw, metas)
