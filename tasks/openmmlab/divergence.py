@@ -54,6 +54,25 @@ def map_form(module: Any) -> MapForm:
     return MapForm(kind="other")
 
 
+@dataclass(frozen=True)
+class DenseDivergence:
+    """`dense_divergence` of one model, as tasks, calibration and searches take it.
+
+    Attributes:
+        form: what the model's raw maps are.
+    """
+
+    form: MapForm
+
+    def __call__(self, ann: Any, snn: Any) -> Tensor:
+        """Returns how far two raw outputs are apart, shape [B]."""
+        return dense_divergence(ann, snn, self.form)
+
+    def embedding(self, raw: Any, reference: Any) -> Tensor:
+        """Returns what the divergence is the squared distance of, for probes, shape [B, M]."""
+        return embedding(raw, reference, self.form)
+
+
 def dense_divergence(ann: Any, snn: Any, form: MapForm) -> Tensor:
     """Returns how far two raw outputs are apart, one number a sample.
 
@@ -77,13 +96,18 @@ def dense_divergence(ann: Any, snn: Any, form: MapForm) -> Tensor:
 
 
 def embedding(raw: Any, reference: Any, form: MapForm) -> Tensor:
-    """Returns what a detector's divergence is the squared distance of, shape [B, M].
+    """Returns what a divergence is the squared distance of, shape [B, M].
+
+    Exactly for detectors; to second order for segmentors.
 
     Args:
         raw: maps to embed.
         reference: the ANN's maps; say how much each box matters and how much boxes vary.
-        form: what the maps are; not `logits`.
+        form: what the maps are.
     """
+    if form.kind == "logits":
+        roots = _two_classes(raw).log_softmax(1).mul(0.5).exp()
+        return (roots * (2 / roots[0, 0].numel()) ** 0.5).flatten(1)
     if form.kind == "other":
         pairs = zip(_all_maps(raw), _all_maps(reference), strict=True)
         parts = [own.flatten(1) / _spread(ann.flatten(1), 1) for own, ann in pairs]

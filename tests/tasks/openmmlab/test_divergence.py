@@ -9,11 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
+import adacal
+from adacal.core.candidates import Candidate
 from adacal.core.divergence import symmetric_kl
 from adacal.core.nests import map_tensors
+from adacal.core.sensitivity import measure_tables
 from dense_models import DETECTORS, SEGMENTORS, images, small_model
 from tasks.openmmlab.dense import raw_maps
-from tasks.openmmlab.divergence import MapForm, dense_divergence, embedding, map_form
+from tasks.openmmlab.divergence import (
+    DenseDivergence,
+    MapForm,
+    dense_divergence,
+    embedding,
+    map_form,
+)
 
 LEVELS = MapForm(kind="levels", classes=2)
 SOFTMAX = MapForm(kind="levels", classes=3, sigmoid=False)
@@ -162,8 +171,10 @@ def test_the_embedding_is_one_row_a_sample_and_the_divergence_its_squared_distan
 def test_maps_of_an_unknown_head_are_compared_as_numbers():
     form, ann = MapForm(kind="other"), level_maps(2)
     assert float(dense_divergence(ann, ann, form).sum()) == 0
-    half = dense_divergence(ann, changed(ann, lambda t: t + t.std((1, 2, 3), keepdim=True)), form)
-    assert half.tolist() == pytest.approx([0.5] * 3, rel=0.01)
+    half = dense_divergence(
+        ann, changed(ann, lambda t: t + t.std((1, 2, 3), correction=0, keepdim=True)), form
+    )
+    assert half.tolist() == pytest.approx([0.5] * 3, rel=1e-4)
 
 
 def test_a_segmentors_is_the_mean_over_pixels_of_half_the_symmetric_kl():
@@ -181,3 +192,55 @@ def test_a_single_channel_of_logits_is_one_class_against_background():
     expected = 0.5 * float((p - q) * (ann - snn))
     found = dense_divergence(ann, snn, MapForm(kind="logits", classes=1))
     assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_embedding_of_logits_has_the_divergence_for_squared_distance_of_near_ones():
+    ann = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    snn, form = noisy(ann, 0.01), MapForm(kind="logits", classes=3)
+    rows = [embedding(raw, ann, form) for raw in (ann, snn)]
+    expected = dense_divergence(ann, snn, form)
+    torch.testing.assert_close((rows[0] - rows[1]).square().sum(1), expected, rtol=0.01, atol=0.0)
+
+
+@pytest.mark.parametrize("name", ["retinanet", "fcn"])
+def test_probes_find_the_layers_that_hurt_as_exact_tables_do(name):
+    model, inputs = small_model(name), images(4)
+    network = adacal.convert(model, inputs[:2], T=8, max_spikes=16, forward=raw_maps)
+    divergence = DenseDivergence(map_form(model))
+    network.calibrate([inputs], threshold="max", divergence=divergence)
+    chosen = list(network.neurons)[::4]
+    candidates = {
+        site: [
+            Candidate(threshold=network.neurons[site].threshold, max_spikes=16),
+            Candidate(threshold=4 * network.neurons[site].threshold, max_spikes=16),
+        ]
+        for site in chosen
+    }
+    tables = [
+        measure_tables(
+            network,
+            inputs,
+            candidates,
+            sensitivity=kind,
+            cost="spikes",
+            divergence=divergence,
+            generator=torch.Generator().manual_seed(0),
+        ).sensitivity
+        for kind in ("exact", "probe")
+    ]
+    ratio = tables[1] / tables[0]
+    assert bool((tables[0] > 0).all())
+    assert 0.5 < float(ratio.log().mean().exp()) < 2
+    ranks = [table.flatten().argsort().argsort().double() for table in tables]
+    assert float(torch.corrcoef(torch.stack(ranks))[0, 1]) > 0.9
+
+
+def test_adafire_allocates_bursts_by_the_divergence_of_maps():
+    model, inputs = small_model("retinanet"), images(4)
+    network = adacal.convert(model, inputs[:2], T=4, max_spikes=4, forward=raw_maps)
+    divergence = DenseDivergence(map_form(model))
+    notes = network.adafire([inputs], max_spikes=(2, 8), budget=4, divergence=divergence)
+    assert set(notes["max_spikes"]) == set(network.neurons)
+    assert len(set(notes["max_spikes"].values())) > 2
+    assert notes["predicted_sensitivity"] < notes["uniform_sensitivity"]
+    assert notes["predicted_cost"] <= notes["budget"]
