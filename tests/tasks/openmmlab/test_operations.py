@@ -23,7 +23,7 @@ def ops() -> ModuleType:
 
 
 def random_boxes(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Boxes on whole pixels, as users' overlaps have patterns; scores without."""
+    """Boxes on whole pixels, so that overlaps repeat; scores of no pattern."""
     random = torch.Generator().manual_seed(seed)
     corner = torch.randint(0, 12, (count, 2), generator=random)
     size = torch.randint(1, 10, (count, 2), generator=random)
