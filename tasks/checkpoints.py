@@ -62,7 +62,14 @@ def save_checkpoint(path: Path, module: nn.Module, notes: Mapping[str, str] | No
     Raises:
         DataError: it cannot be written there.
     """
-    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    return save_tensors(path, module.state_dict(), notes)
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None
+) -> str:
+    """Writes tensors by name, as `save_checkpoint` does those of a module."""
+    state = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     temporary = _temporary(path)
     try:
         save_file(state, temporary, metadata=dict(notes or {}))

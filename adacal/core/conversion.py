@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Literal, get_args
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.errors import UnsupportedModelError
-from adacal.core.inputs import check_batch, refuse_unusable
+from adacal.core.inputs import check_batch, frozen_copy, refuse_unusable
 from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout
 from adacal.core.network import Forward, SpikingNetwork, call_module
@@ -64,7 +63,7 @@ def convert(
     check_choice("half_threshold option", half_threshold, get_args(HalfThreshold))
     refuse_unusable(ann)
     check_batch(example_input, stream=stream)
-    module = copy.deepcopy(ann).eval().requires_grad_(False)
+    module = frozen_copy(ann)
     network = SpikingNetwork(
         module,
         T=T,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adacal.core import synapses, tags
+from adacal.core.analogue import count_part, keep_analogue
 from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.products import product_of
@@ -153,6 +154,9 @@ class SynapseCounter:
 
     def analogue(self, where: str, call: Call, result: Any) -> None:
         """Counts the MACs of products between two activations; other functions cost none."""
+        if call.function is keep_analogue:
+            self._part(where, call)
+            return
         macs = synapses.product_macs(call, result)
         if not macs:
             return
@@ -160,6 +164,22 @@ class SynapseCounter:
         if self._first_step == 0:
             self.layers[where].ann_macs += macs / blocks
         self.layers[where].macs += macs / blocks * self._steps(*call.traced)
+
+    def _part(self, where: str, call: Call) -> None:
+        """Counts a part kept analogue: once a pass, on the mean of its steps."""
+        layout = self._active()
+        inner = SynapseCounter()
+        alone = Layout(steps=0, reference=True, batch=layout.batch, T=layout.T)
+        inner.begin(alone)
+        count_part(call.args, layout, inner, inner.activated)
+        steps = min(self._steps(*call.traced), 1)
+        count = self.layers[where]
+        for layer in inner.layers.values():
+            count.macs += layer.ann_macs * steps
+            count.written += layer.written * steps
+            if self._first_step == 0:
+                count.ann_macs += layer.ann_macs
+                count.neurons += layer.neurons
 
     # sums -------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,16 @@ def refuse_unusable(ann: Any) -> None:
                 f"'{name}' holds NaN or infinite values; the checkpoint is damaged or training "
                 "diverged; load a sound one"
             )
+
+
+def frozen_copy(ann: nn.Module) -> nn.Module:
+    """Returns a copy of a network in eval mode, without gradients.
+
+    A module's own `train` may return nothing, as those of mmdet's backbones do.
+    """
+    module = copy.deepcopy(ann)
+    module.eval()
+    return module.requires_grad_(False)
 
 
 def blame_inputs(

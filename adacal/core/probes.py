@@ -4,13 +4,18 @@ To second order half the symmetric KL divergence is `1/2 dz^T F dz` with `F = di
 With `F = sum_i v_i v_i^T`, one backward pass from v gives `J_l^T v` at all layers l at once. The
 eigenvectors of F are such vectors, each sample has its own, and the network is sure of most
 samples: few pairs of a sample and an eigenvector hold nearly all of F, so only these are run.
+
+Other outputs, nests of maps say, have a divergence that is the squared distance of an embedding y
+of them. Then it is `|J_l d|^2` with J the derivative of y, which is the mean of `(r^T J_l d)^2`
+over vectors r of random signs, and one backward pass from r gives `J_l^T r` at all layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -46,11 +51,12 @@ class Probe:
 def probe_sensitivities(
     network: SpikingNetwork,
     inputs: Tensor,
-    logits: Tensor,
+    plain: Any,
     after: Mapping[str, Tensor],
     candidates: Mapping[str, Sequence[Candidate]],
     *,
     remove_mean: bool,
+    divergence: Callable[[Any, Any], Tensor] | None = None,
     most: int = MOST_PROBES,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -59,19 +65,22 @@ def probe_sensitivities(
     Args:
         network: its ANN is differentiated.
         inputs: calibration samples, shape [B, ...].
-        logits: the ANN's output for them, shape [B, K, *].
+        plain: the ANN's output for them: logits [B, K, *], or any nest that is embedded.
         after: the ANN's activations by site, shape [B, C, *].
         candidates: settings by site, the same number for each.
         remove_mean: leave out each channel's mean error, which light calibration corrects.
+        divergence: one that has a method `embedding(raw, reference)`, [B, M], is the squared
+            distance of these; any other is taken for the symmetric KL of logits.
         most: backward passes a sample.
-        generator: draws random probes, for outputs with a class a place.
+        generator: draws random probes, for embedded outputs and those with a class a place.
     Raises:
-        UnsupportedModelError: the output is not one tensor.
+        UnsupportedModelError: the output is not one tensor, and the divergence has no embedding.
     """
-    if not isinstance(logits, Tensor):
+    embed = getattr(divergence, "embedding", None)
+    if embed is None and not isinstance(plain, Tensor):
         raise UnsupportedModelError(
-            "probe sensitivities need one tensor of logits [B, K, *]; got "
-            f"{type(logits).__name__}; use sensitivity='exact'"
+            "probe sensitivities need one tensor of logits [B, K, *], or a divergence with an "
+            f"embedding; got {type(plain).__name__}; use sensitivity='exact'"
         )
     T, neurons = network.T, network.neurons
     means = {
@@ -84,10 +93,15 @@ def probe_sensitivities(
         for name, options in candidates.items()
     }
     squares = {name: [0.0] * len(options) for name, options in candidates.items()}
-    probes, weight = probes_of(logits, most, generator)
+    if embed is None:
+        probes, weight = probes_of(plain, most, generator)
+        output: Callable[[Any], Tensor] = _as_it_is
+    else:
+        probes, weight = random_signs(embed(plain, plain), most, generator)
+        output = partial(embed, reference=plain)
     for probe in probes:
         samples, row = torch.unique(probe.samples, return_inverse=True)
-        for name, gradients in _gradients(network, inputs, probe, candidates):
+        for name, gradients in _gradients(network, inputs, probe, candidates, output):
             # a sample may have several rows, as the points of a cloud; its errors add up
             by_sample = after[name].unflatten(0, (inputs.shape[0], -1))
             activation = by_sample[samples].flatten(0, 1)
@@ -101,7 +115,11 @@ def probe_sensitivities(
 
 
 def _gradients(
-    network: SpikingNetwork, inputs: Tensor, probe: Probe, wanted: Mapping[str, object]
+    network: SpikingNetwork,
+    inputs: Tensor,
+    probe: Probe,
+    wanted: Mapping[str, object],
+    output: Callable[[Any], Tensor],
 ) -> Iterator[tuple[str, list[Tensor]]]:
     """Yields `J_l^T v` of some vectors v by site l, until all had a turn; none where it is 0."""
     outputs: dict[str, Tensor] = {}
@@ -115,12 +133,12 @@ def _gradients(
         return output, None
 
     with torch.enable_grad():
-        logits = network.reference_pass(inputs[probe.samples], record)
+        differentiated = output(network.reference_pass(inputs[probe.samples], record))
     for begin in range(0, len(probe.vectors), _AT_ONCE):
         gathered: dict[str, list[Tensor]] = {}
         for number, vector in enumerate(probe.vectors[begin : begin + _AT_ONCE], start=begin + 1):
             found: tuple[Tensor | None, ...] = torch.autograd.grad(
-                logits,
+                differentiated,
                 list(outputs.values()),
                 grad_outputs=vector,
                 retain_graph=number < len(probe.vectors),
@@ -130,6 +148,23 @@ def _gradients(
                 if gradient is not None:
                     gathered.setdefault(name, []).append(gradient)
         yield from gathered.items()
+
+
+def _as_it_is(logits: Tensor) -> Tensor:
+    return logits
+
+
+def random_signs(
+    embedded: Tensor, count: int, generator: torch.Generator | None = None
+) -> tuple[Iterator[Probe], float]:
+    """Returns probes of embedded outputs [B, M], and the weight of a square, as `probes_of`."""
+    batch = embedded.shape[0]
+    vectors = [
+        torch.randint(0, 2, embedded.shape, generator=generator).to(embedded) * 2 - 1
+        for _ in range(count)
+    ]
+    every = torch.arange(batch, device=embedded.device)
+    return iter([Probe(samples=every, vectors=vectors)]), 1.0 / (count * batch)
 
 
 def probes_of(

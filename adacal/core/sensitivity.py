@@ -63,7 +63,7 @@ def measure_tables(
         candidates: settings by site, the same number for each.
         sensitivity: `exact` (one forward for each entry) or `probe` (a few backward passes).
         cost: `pj` (accumulates with fan-out) or `spikes`, per sample over T steps.
-        divergence: how far two raw outputs are apart (exact table).
+        divergence: how far two raw outputs are apart; see `adacal.core.probes` for nests.
         remove_mean: leave out each channel's mean error, which light calibration corrects.
         probes: most backward passes a sample; see `adacal.core.probes`.
         generator: draws random probes, for outputs with a class a place.
@@ -84,6 +84,7 @@ def measure_tables(
             after,
             candidates,
             remove_mean=remove_mean,
+            divergence=divergence,
             most=probes,
             generator=generator,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import os
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from adacal.core.errors import DataError
 from adacal.core.exit_rules import ExitRule
-from adacal.core.inputs import refuse_unusable
+from adacal.core.inputs import frozen_copy, refuse_unusable
 from adacal.core.neuron import BurstNeuron
 from adacal.core.sites import Site
 
@@ -105,7 +104,7 @@ def load(
         )
     refuse_unusable(ann)
     _require_same_network(source, header, ann)
-    module = copy.deepcopy(ann).eval().requires_grad_(False)
+    module = frozen_copy(ann)
     try:
         options = {} if forward is None else {"forward": forward}
         network = _assembled(header, tensors, module, options)

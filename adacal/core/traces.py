@@ -108,6 +108,9 @@ def mark_result(result: Any, known: Trace, args: tuple[Any, ...] = (), tag: Any 
         for index, item in enumerate(result):
             item_tag = tag[index] if isinstance(tag, list | tuple) else tag
             mark_result(item, known, (), item_tag)
+    elif isinstance(result, dict):
+        for item in result.values():
+            mark_result(item, known)
     elif result is None and args and isinstance(args[0], Tensor):
         set_trace(args[0], replace(known, tag=None, producer=None))
         mark_base(args[0])

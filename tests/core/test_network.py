@@ -1,6 +1,7 @@
 """SpikingNetwork: what it accepts, what it refuses, and that the ANN is left alone."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,19 @@ def test_a_new_analogue_part_is_never_silent() -> None:
     network = convert(ann, torch.randn(1, 3, 5), T=2)
     with pytest.raises(UnsupportedModelError, match=r"new: \['2"):
         network(torch.randn(1, 8, 5))
+
+
+def test_a_network_whose_own_train_returns_nothing_is_converted(tmp_path: Path) -> None:
+    class Own(nn.Sequential):
+        def train(self, mode: bool = True) -> None:  # type: ignore[override]
+            super().train(mode)
+
+    ann = Own(nn.Linear(3, 4), nn.Dropout(), nn.ReLU(), nn.Linear(4, 2))
+    network = convert(ann, torch.ones(1, 3), T=2)
+    assert ann.training and not network.module.training
+    network.save(tmp_path / "own.safetensors")
+    x = torch.randn(5, 3)
+    assert torch.equal(adacal.load(tmp_path / "own.safetensors", ann)(x), network(x))
 
 
 def test_the_ann_is_left_untouched() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adacal.core.candidates import Candidate
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
-from adacal.core.errors import ConfigError
+from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
 from adacal.core.probes import TRACE_SHARE, leading_eigenvectors, probes_of
@@ -29,6 +29,7 @@ from core.energy_toys import (
     spiking,
     trained_small,
 )
+from toys import linear_net
 
 
 def tables(network: SpikingNetwork, inputs: torch.Tensor, found: Any, **options: Any) -> Tables:
@@ -210,3 +211,42 @@ def test_unknown_tables_are_refused(options: dict[str, str]) -> None:
     network = convert(small(), images(2), T=2)
     with pytest.raises(ConfigError, match="did you mean '(probe|spikes)'"):
         tables(network, images(2), {}, **options)
+
+
+class Embedded:
+    """Squared distance of all maps of a nest, doubled."""
+
+    def __call__(self, ann: Any, snn: Any) -> Tensor:
+        return (self.embedding(ann, ann) - self.embedding(snn, ann)).square().sum(1)
+
+    def embedding(self, raw: Any, reference: Any) -> Tensor:
+        return torch.cat([raw["a"][0], raw["b"]], 1).flatten(1) * 2**0.5
+
+
+def nested(module: nn.Module, x: Tensor) -> Any:
+    y = module(x)
+    return {"a": (y[:, :1],), "b": y[:, 1:]}
+
+
+def test_probes_of_a_nest_agree_with_the_exact_table_where_its_divergence_embeds_it() -> None:
+    inputs = torch.randn(32, 5, generator=torch.Generator().manual_seed(1))
+    network = convert(linear_net(), inputs, T=4, max_spikes=4, forward=nested)
+    found = {
+        name: [Candidate(threshold=t * torch.as_tensor(n.threshold), max_spikes=4) for t in (1, 2)]
+        for name, n in network.neurons.items()
+    }
+    options = {"divergence": Embedded(), "generator": torch.Generator().manual_seed(0)}
+    probe, exact = (
+        tables(network, inputs, found, sensitivity=kind, probes=400, **options).sensitivity
+        for kind in ("probe", "exact")
+    )
+    assert float(exact.min()) > 0
+    assert torch.allclose(probe, exact, rtol=0.3)
+    assert torch.allclose(probe[-1], exact[-1], rtol=0.15)  # a linear layer behind: exact but for r
+
+
+def test_probes_of_a_nest_need_a_divergence_that_embeds_it() -> None:
+    inputs = torch.randn(4, 5)
+    network = convert(linear_net(), inputs, T=4, forward=nested)
+    with pytest.raises(UnsupportedModelError, match="a divergence with an embedding; got dict"):
+        network.adafire([inputs], max_spikes=(1, 2), budget=1, divergence=lambda a, b: a["b"][:, 0])

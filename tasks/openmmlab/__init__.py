@@ -1,0 +1,1 @@
+"""The bridge to mmcv, mmdet and mmsegmentation; the only place that knows how they work inside."""
