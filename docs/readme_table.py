@@ -54,39 +54,8 @@ BLOCKS = {
             ("AdaFire + SSC, as in the paper", "adafire_ssc(ssc={max_growth=None})", 2),
             ("AdaFire + SSC, measured", "adafire_ssc", 2),
             ("Adaptive Calibration (+ IAT, the paper's exit rule)", "adaptive_calibration", 2),
+            ("Adaptive Calibration (+ IAT, the paper's exit rule)", "adaptive_calibration", 4),
             ("Adaptive Calibration, exit by agreement", AGREEMENT, 2),
-        ),
-    ),
-    "events": Block(
-        places={
-            ("events", "dvs_mnist_stream", "vgg_small"): "stream",
-            ("events", "dvs_mnist_static", "vgg_small"): "one image",
-        },
-        rows=(
-            ("ANN", "ann", 0),
-            ("quantised ANN, 33 levels (control of φT=32)", "quantized_ann(max_spikes=4)", 8),
-            *(("light, binary", "snn_calibration_light", T) for T in (1, 2, 4, 8)),
-            *(("light, bursts of 4", "burst(max_spikes=4)", T) for T in (1, 2, 4, 8)),
-            ("AdaFire at the energy of φ=4", "adafire", 4),
-            ("Adaptive Calibration", "adaptive_calibration", 4),
-            ("Adaptive Calibration", "adaptive_calibration", 8),
-            ("Adaptive Calibration, exit by agreement", AGREEMENT, 8),
-        ),
-        last="ms",
-    ),
-    "points": Block(
-        places={
-            ("classification3d", "mnist_points", "pointnet_small"): "maximum",
-            ("classification3d", "mnist_points", "pointnet_small_mean"): "average",
-            ("part_segmentation3d", "mnist_points", "pointnet_parts_small"): "parts",
-        },
-        rows=(
-            ("ANN", "ann", 0),
-            ("quantised ANN, 33 levels (control of φT=32)", "quantized_ann(max_spikes=4)", 8),
-            *(("light, binary", "snn_calibration_light", T) for T in (1, 2, 4, 8)),
-            *(("light, bursts of 4", "burst(max_spikes=4)", T) for T in (1, 2, 4, 8)),
-            ("AdaFire at the energy of φ=4", "adafire", 4),
-            ("Adaptive Calibration", "adaptive_calibration", 4),
         ),
     ),
 }
