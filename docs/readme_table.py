@@ -25,11 +25,13 @@ class Block:
         places: task, dataset and model of each group of columns, and its title.
         rows: title, label of the method, and T (0 if it has none).
         last: the third column of a group: `steps`, or `ms` of the recording seen; None for none.
+        note: what labels end with if calibration took another number of samples than usual.
     """
 
     places: Mapping[tuple[str, str, str], str]
     rows: Sequence[tuple[str, str, int]]
     last: str | None = "steps"
+    note: str = ""
 
 
 BLOCKS = {
@@ -58,6 +60,38 @@ BLOCKS = {
             ("Adaptive Calibration, exit by agreement", AGREEMENT, 2),
         ),
     ),
+    "events": Block(
+        places={
+            ("events", "dvs_mnist_stream", "vgg_small"): "stream",
+            ("events", "dvs_mnist_static", "vgg_small"): "one image",
+        },
+        rows=(
+            ("ANN", "ann", 0),
+            ("quantised ANN, 33 levels (control of φT=32)", "quantized_ann(max_spikes=4)", 8),
+            *(("light, binary", "snn_calibration_light", T) for T in (1, 2, 4, 8)),
+            *(("light, bursts of 4", "burst(max_spikes=4)", T) for T in (1, 2, 4, 8)),
+            ("AdaFire at the energy of φ=4", "adafire", 4),
+            ("Adaptive Calibration", "adaptive_calibration", 4),
+            ("Adaptive Calibration", "adaptive_calibration", 8),
+            ("Adaptive Calibration, exit by agreement", AGREEMENT, 8),
+        ),
+        last="ms",
+    ),
+    "points": Block(
+        places={
+            ("classification3d", "mnist_points", "pointnet_small"): "maximum",
+            ("classification3d", "mnist_points", "pointnet_small_mean"): "average",
+        },
+        rows=(
+            ("ANN", "ann", 0),
+            ("quantised ANN, 33 levels (control of φT=32)", "quantized_ann(max_spikes=4)", 8),
+            *(("light, binary", "snn_calibration_light", T) for T in (1, 2, 4, 8)),
+            *(("light, bursts of 4", "burst(max_spikes=4)", T) for T in (1, 2, 4, 8)),
+            ("AdaFire at the energy of φ=4", "adafire", 4),
+            ("Adaptive Calibration", "adaptive_calibration", 4),
+        ),
+        note=" [64 samples]",
+    ),
 }
 
 
@@ -82,7 +116,8 @@ def table(name: str, results: Path) -> str:
     ]
     lines = ["| | T | " + " | ".join(heads) + " |", "|:--|--:|" + "--:|" * len(heads)]
     for title, label, T in block.rows:
-        cells = [cell for rows in found for cell in _cells(rows, label, T, block.last)]
+        noted = label if label == "ann" else label + block.note
+        cells = [cell for rows in found for cell in _cells(rows, noted, T, block.last)]
         lines.append(f"| {title} | {T or '–'} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
