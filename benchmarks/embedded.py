@@ -1,10 +1,10 @@
-# The benchmark that runs anywhere: both embedded sets, three networks, all methods, in minutes.
+# The benchmark that runs anywhere: all embedded sets, small networks, all methods, in minutes.
 #
 # LeNet costs next to nothing: every method, T and seed. The others run one seed at few steps, since
 # a run costs T forwards of the test set; `adacal matrix resnet20` has the seeds and steps of
-# ResNet-20. The whole grid here: --cfg-options exclude=[]
-tasks = ["mnist5k", "mnist_photos"]
-models = ["lenet", "vgg_small", "resnet20"]
+# ResNet-20, `events` and `points` those of event recordings and point clouds.
+tasks = ["mnist5k", "mnist_photos", "dvs_mnist_stream", "mnist_points"]
+models = ["lenet", "vgg_small", "resnet20", "pointnet_small"]
 methods = [
     "ann",
     dict(name="quantized_ann", max_spikes=1),
@@ -25,7 +25,24 @@ T = [2, 4, 8]
 seeds = [0, 1, 2]
 calibration = dict(n_samples=128)
 evaluation = dict(batch_size=100, latency_repeats=2)
+cells = [
+    dict(
+        when=dict(task="mnist_points"),
+        set=dict(calibration=dict(n_samples=64), evaluation=dict(batch_size=50)),
+    ),
+]
 exclude = [
+    dict(task=["mnist5k", "mnist_photos", "dvs_mnist_stream"], model="pointnet_small"),
+    dict(task="mnist_points", model=["lenet", "vgg_small", "resnet20"]),
+    dict(task="dvs_mnist_stream", model=["lenet", "resnet20"]),
+    dict(task=["dvs_mnist_stream", "mnist_points"], T=8),
+    dict(task=["dvs_mnist_stream", "mnist_points"], seed=[1, 2]),
+    dict(
+        task=["dvs_mnist_stream", "mnist_points"],
+        method=["quantized*", "max_norm", "percentile_norm", "*mmse*", "*advanced"],
+    ),
+    dict(task=["dvs_mnist_stream", "mnist_points"], method=["burst(max_spikes=2)", "*ssc*"]),
+    dict(task="mnist_points", method="*agreement*"),
     dict(model=["resnet20", "vgg_small"], seed=[1, 2]),
     dict(model=["resnet20", "vgg_small"], T=8),
     dict(model=["resnet20", "vgg_small"], T=4, method=["max_norm", "percentile_norm", "*advanced"]),

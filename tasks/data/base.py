@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -195,6 +195,20 @@ def round_robin(labels: Tensor, num_classes: int) -> Tensor:
         members = torch.nonzero(labels == label).flatten()
         rank[members] = torch.arange(members.numel())
     return torch.argsort(rank * num_classes + labels, stable=True)
+
+
+def require_disjoint(dataset: str, parts: Mapping[str, Iterable[Hashable]]) -> None:
+    """Raises a DataError if a sample is listed for training and for testing.
+
+    >>> require_disjoint("mine", {"train": ["a", "b"], "test": ["c"]})
+    """
+    both = set(parts["train"]) & set(parts["test"])
+    if both:
+        first = min(map(str, both))
+        raise DataError(
+            f"dataset '{dataset}' lists {len(both)} samples for training and for testing, "
+            f"'{first}' first; restore its lists from the official archive"
+        )
 
 
 def require_root(root: str | Path | None, dataset: str, expected: str) -> Path:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacal.core.errors import ConfigError, DataError
-from tasks.data.base import check_part, require_root, round_robin
+from tasks.data.base import check_part, require_disjoint, require_root, round_robin
 from tasks.data.point_clouds import PointDataset, unit_sphere
 
 VERSION = 1  # of how files become clouds; part of fingerprints and names of kept clouds
@@ -168,6 +168,9 @@ class FileClouds(PointDataset):
                     f"dataset '{self.name}' has no {part} files under '{root}'; it should hold "
                     f"{self.expected}"
                 )
+        require_disjoint(
+            self.name, {part: [f.name for f in files] for part, files in listed.items()}
+        )
         return {
             part: FileSplit(files, self.num_classes, self.read) for part, files in listed.items()
         }

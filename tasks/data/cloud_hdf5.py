@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacal.core.errors import DataError
-from tasks.data.base import check_part, require_root, round_robin
+from tasks.data.base import check_part, require_disjoint, require_root, round_robin
 from tasks.data.cloud_files import RESTORE, VERSION, CloudFile, no_parts, read_words
 from tasks.data.point_clouds import PointDataset, unit_sphere
 
@@ -193,9 +193,11 @@ class Hdf5Clouds(PointDataset):
         root = require_root(self.root, self.name, self.expected)
         inner = root / self.folder
         folder = inner if inner.is_dir() else root
+        listed = self.list_names(folder)
+        require_disjoint(self.name, listed)
         return {
             part: Hdf5Split([self._listed(folder / name) for name in names], self.num_classes)
-            for part, names in self.list_names(folder).items()
+            for part, names in listed.items()
         }
 
     def _listed(self, path: Path) -> Hdf5File:

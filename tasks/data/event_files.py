@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from adacal.core.errors import ConfigError, DataError
-from tasks.data.base import check_part, require_root, round_robin
+from tasks.data.base import check_part, require_disjoint, require_root, round_robin
 from tasks.data.event_formats import EventArray, damaged
 from tasks.data.event_frames import EventDataset, EventSplit
 
@@ -190,6 +190,8 @@ class EventFiles(EventDataset):
             DataError: the tree is missing or not complete.
         """
         listed = self.list_files(require_root(self.root, self.name, self.expected))
+        places = {part: [(r.path, r.window) for r in found] for part, found in listed.items()}
+        require_disjoint(self.name, places)
         found = {}
         for part, recordings in listed.items():
             if not recordings:

@@ -86,6 +86,13 @@ def test_only_files_that_are_asked_for_are_read(root):
         split.fetch(torch.tensor([40]))
 
 
+def test_a_file_in_both_lists_is_refused(root):
+    folder = root / "modelnet40_ply_hdf5_2048"
+    (folder / "test_files.txt").write_text((folder / "train_files.txt").read_text())
+    with pytest.raises(DataError, match="for training and for testing, 'ply_data_train0.h5' first"):
+        small(root).split("train")
+
+
 def test_missing_data_says_what_is_expected(root, tmp_path):
     with pytest.raises(DataError, match=r"got none; .*nothing is downloaded.*train_files.txt"):
         ModelNet40Hdf5().split("train")

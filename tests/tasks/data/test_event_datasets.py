@@ -225,6 +225,8 @@ def test_both_forms_of_the_gestures_hold_the_same_events(tmp_path: Path):
         ("user24_led_labels.csv", "{head}\n1,7,8\n", r"led.aedat'.*no events from 7 to 8 µs"),
         ("trials_to_test.txt", "user29_led.aedat\n", r"names 'user29_led.aedat', which is not"),
         ("trials_to_test.txt", "", r"no recordings for 'test'"),
+        ("trials_to_test.txt", "../DvsGesture/user24_led.aedat\n", r"names '../DvsGesture/user24"),
+        ("trials_to_test.txt", "user01_led.aedat\n", r"11 samples for training and for testing"),
         ("user24_led_labels.csv", None, r"there is no 'user24_led_labels.csv'"),
         ("trials_to_test.txt", None, r"there is no 'trials_to_test.txt'"),
     ],

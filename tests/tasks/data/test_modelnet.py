@@ -231,6 +231,15 @@ def test_a_wrong_list_is_named(tables, lines, sentence):
         resampled(tables).split("test")
 
 
+def test_a_cloud_in_both_lists_is_refused(tables):
+    folder = tables / "modelnet40_normal_resampled"
+    names = (folder / "modelnet10_train.txt").read_text()
+    with (folder / "modelnet10_test.txt").open("a") as listed:
+        listed.write(names.split()[0] + "\n")
+    with pytest.raises(DataError, match="1 samples for training and for testing, 'bathtub"):
+        resampled(tables).split("test")
+
+
 def test_classes_in_another_order_are_refused(tables):
     path = tables / "modelnet40_normal_resampled" / "modelnet10_shape_names.txt"
     path.write_text("\n".join(reversed(CLASSES[10])))
