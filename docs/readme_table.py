@@ -81,6 +81,7 @@ BLOCKS = {
         places={
             ("classification3d", "mnist_points", "pointnet_small"): "maximum",
             ("classification3d", "mnist_points", "pointnet_small_mean"): "average",
+            ("part_segmentation3d", "mnist_points", "pointnet_parts_small"): "parts",
         },
         rows=(
             ("ANN", "ann", 0),
@@ -108,7 +109,9 @@ def table(name: str, results: Path) -> str:
     for place in block.places:
         own = [r for r in records if (r.task, r.dataset, r.model) == place]
         found.append(summarise(own).set_index(["label", "T"]))
-        units.append(own[0].metric.name.removesuffix("_pct").replace("_", " "))
+        units.append(
+            own[0].metric.name.removesuffix("_pct").replace("_", " ").replace("miou", "mIoU")
+        )
     heads = [
         f"{title}: {what}"
         for title, metric in zip(block.places.values(), units, strict=True)

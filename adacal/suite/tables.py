@@ -279,7 +279,7 @@ def _count(value: float) -> str:
 
 def _words(metric: str) -> str:
     name = metric.removesuffix("_pct")
-    return name.replace("_", " ")
+    return name.replace("_", " ").replace("miou", "mIoU")
 
 
 def _escape(text: str) -> str:
