@@ -6,9 +6,12 @@ models = ["vgg_small"]
 methods = [
     "ann",
     "quantized_ann",
+    "max_norm",
+    "percentile_norm",
     "snn_calibration_light",
     "burst",
     "adafire",
+    "adafire_ssc",
     "adaptive_calibration",
     dict(name="adaptive_calibration", iat=dict(rule="agreement")),
 ]
@@ -17,6 +20,10 @@ seeds = [0, 1, 2]
 calibration = dict(n_samples=128)
 evaluation = dict(batch_size=100, latency_repeats=2)
 exclude = [
+    dict(method=["max_norm", "percentile_norm"], seed=[1, 2]),
+    dict(method=["max_norm", "percentile_norm"], T=6),
+    dict(method="adafire_ssc", T=[1, 6]),
+    dict(method="adafire_ssc", task="dvs_mnist_static"),
     dict(T=1, method="adaptive_calibration*"),
     dict(task="dvs_mnist_static", T=6),
     dict(method="quantized_ann", T=[1, 2, 6]),
