@@ -123,8 +123,8 @@ class FileSplit:
         return torch.from_numpy(np.stack(told))
 
 
-class FileClouds(PointDataset):
-    """A dataset of one file for each cloud; subclasses list the files and read one.
+class UnpackedClouds(PointDataset):
+    """A dataset in the folder that its archive unpacks to.
 
     Attributes:
         root: folder given by the user.
@@ -135,6 +135,28 @@ class FileClouds(PointDataset):
     root: str | None
     folder: str
     expected: str
+
+    def unpacked(self) -> Path:
+        """Returns the dataset's own folder, which is `root` or in it.
+
+        Raises:
+            DataError: there is no such folder.
+        """
+        root = require_root(self.root, self.name, self.expected)
+        inner = root / self.folder
+        return inner if inner.is_dir() else root
+
+    def require_list(self, path: Path) -> Path:
+        """Returns the path of a list; raises a DataError unless it is there."""
+        if not path.is_file():
+            raise DataError(
+                f"dataset '{self.name}' has no '{path}'; it should hold {self.expected}"
+            )
+        return path
+
+
+class FileClouds(UnpackedClouds):
+    """A dataset of one file for each cloud; subclasses list the files and read one."""
 
     @abstractmethod
     def list_files(self, folder: Path) -> dict[str, list[CloudFile]]:
@@ -154,19 +176,17 @@ class FileClouds(PointDataset):
 
     @cached_property
     def splits(self) -> dict[str, FileSplit]:
-        """Both splits, listed once; the folder is `root` or in it.
+        """Both splits, listed once.
 
         Raises:
             DataError: the tree is missing or not complete.
         """
-        root = require_root(self.root, self.name, self.expected)
-        inner = root / self.folder
-        listed = self.list_files(inner if inner.is_dir() else root)
+        listed = self.list_files(self.unpacked())
         for part, files in listed.items():
             if not files:
                 raise DataError(
-                    f"dataset '{self.name}' has no {part} files under '{root}'; it should hold "
-                    f"{self.expected}"
+                    f"dataset '{self.name}' has no {part} files under '{self.root}'; it should "
+                    f"hold {self.expected}"
                 )
         require_disjoint(
             self.name, {part: [f.name for f in files] for part, files in listed.items()}

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacal.core.errors import DataError
-from tasks.data.base import check_part, require_disjoint, require_root, round_robin
-from tasks.data.cloud_files import RESTORE, VERSION, CloudFile, no_parts, read_words
-from tasks.data.point_clouds import PointDataset, unit_sphere
+from tasks.data.base import check_part, require_disjoint, round_robin
+from tasks.data.cloud_files import RESTORE, VERSION, CloudFile, UnpackedClouds, no_parts, read_words
+from tasks.data.point_clouds import unit_sphere
 
 STORED_POINTS = 2048
 
@@ -162,18 +162,8 @@ class Hdf5Split:
         return [(self.files[number], row) for number, row in zip(numbers, rows, strict=True)]
 
 
-class Hdf5Clouds(PointDataset):
-    """A dataset of clouds in HDF5 files; subclasses say which lists name the files of a split.
-
-    Attributes:
-        root: folder given by the user.
-        folder: name of the folder that the archive unpacks to.
-        expected: the tree of files, for error messages.
-    """
-
-    root: str | None
-    folder: str
-    expected: str
+class Hdf5Clouds(UnpackedClouds):
+    """A dataset of clouds in HDF5 files; subclasses say which lists name the files of a split."""
 
     @abstractmethod
     def list_names(self, folder: Path) -> dict[str, list[str]]:
@@ -185,14 +175,12 @@ class Hdf5Clouds(PointDataset):
 
     @cached_property
     def splits(self) -> dict[str, Hdf5Split]:
-        """Both splits, listed once; the folder is `root` or in it.
+        """Both splits, listed once.
 
         Raises:
             DataError: the tree is missing or not complete.
         """
-        root = require_root(self.root, self.name, self.expected)
-        inner = root / self.folder
-        folder = inner if inner.is_dir() else root
+        folder = self.unpacked()
         listed = self.list_names(folder)
         require_disjoint(self.name, listed)
         return {

@@ -141,11 +141,7 @@ class ModelNetTables(FileClouds):
         Raises:
             DataError: a list or a table is missing, or a name is of no class.
         """
-        names_list = folder / f"{self.prefix}_shape_names.txt"
-        if not names_list.is_file():
-            raise DataError(
-                f"dataset '{self.name}' has no '{names_list}'; it should hold {self.expected}"
-            )
+        names_list = self.require_list(folder / f"{self.prefix}_shape_names.txt")
         require_classes(names_list, read_words(names_list), self.class_names)
         return {
             part: [
@@ -244,11 +240,7 @@ class ModelNet40Hdf5(Hdf5Clouds):
         Raises:
             DataError: a list is missing, or the classes are others.
         """
-        names_list = folder / "shape_names.txt"
-        if not names_list.is_file():
-            raise DataError(
-                f"dataset '{self.name}' has no '{names_list}'; it should hold {self.expected}"
-            )
+        names_list = self.require_list(folder / "shape_names.txt")
         require_classes(names_list, read_words(names_list), self.class_names)
         return {part: listed_names(folder / f"{part}_files.txt") for part in ("train", "test")}
 

@@ -120,11 +120,7 @@ class ShapeNetPart(FileClouds):
         Raises:
             DataError: a list or too many shapes are missing, or the classes are others.
         """
-        table = folder / "synsetoffset2category.txt"
-        if not table.is_file():
-            raise DataError(
-                f"dataset '{self.name}' has no '{table}'; it should hold {self.expected}"
-            )
+        table = self.require_list(folder / "synsetoffset2category.txt")
         require_synsets(table)
         listed = {
             part: {place for name in names for place in shapes_in(folder, name)}
@@ -206,11 +202,7 @@ class ShapeNetPartHdf5(Hdf5Clouds):
         Raises:
             DataError: a list is missing, or the classes are others.
         """
-        table = folder / "all_object_categories.txt"
-        if not table.is_file():
-            raise DataError(
-                f"dataset '{self.name}' has no '{table}'; it should hold {self.expected}"
-            )
+        table = self.require_list(folder / "all_object_categories.txt")
         require_synsets(table)
         return {
             part: [
