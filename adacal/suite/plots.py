@@ -111,3 +111,6 @@ def _crop(axes: Axes, rows: Any) -> None:
     floor = max(rows["score"].min(), top - 2.5 * max(top - lower, 0.4))
     margin = 0.08 * max(top - floor, 0.5)
     axes.set_ylim(floor - margin, top + margin)
+    shown = rows.loc[rows["score"] >= floor - margin, "energy_uj"]
+    if shown.min() > 0:
+        axes.set_xlim(shown.min() / 1.3, shown.max() * 1.3)
