@@ -48,7 +48,7 @@ class AdaptiveCalibration(Method):
     calibration: Literal["none", "light", "advanced"] = "light"
     adafire: Mapping[str, Any] = field(default_factory=dict)
     ssc: Mapping[str, Any] | None = field(default_factory=lambda: dict(SSC_DEFAULTS))
-    iat: Mapping[str, Any] | None = field(default_factory=lambda: dict(IAT_DEFAULTS))
+    iat: Mapping[str, Any] | None = field(default_factory=dict)  # the defaults depend on the rule
 
     name: ClassVar[str] = "adaptive_calibration"
 
