@@ -17,6 +17,7 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_predict import predict
 
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board, Filters, Ranking
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 @shared_options()
 def main() -> None:
     """Convert trained networks into spiking ones and measure what that costs and saves."""
+
+
+main.add_command(predict)
 
 
 @main.command(

@@ -57,9 +57,6 @@ def draw_record(
         ConfigError: the task has nothing to draw, or no samples are asked for.
         DataError: data or checkpoint are not those of the record, or the folder cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if samples < 1:
         raise ConfigError(f"pictures show 1 or more samples; got {samples}; try 6")
     session = Session(device=device)
@@ -80,15 +77,46 @@ def draw_record(
         timesteps=found.timesteps.cpu(),
         by_step=None if found.by_step is None else found.by_step.cpu(),
     )
-    figure = Figure(dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     prepared.task.draw(figure, batch, ann, prediction)
     steps = f", T={record.T}" if record.uses_T else ""
     figure.suptitle(
         f"{record.label}{steps} on {record.dataset} / {record.model}, seed {record.seed}",
         fontsize=10,
     )
-    return _save(figure, folder, record)
+    path = folder / f"{Path(record.filename()).stem}.png"
+    save_figure(figure, path, option="--results")
+    return path
+
+
+def new_figure() -> Figure:
+    """Returns an empty figure that is drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, *, option: str) -> None:
+    """Writes a figure as PNG; makes its folder.
+
+    Args:
+        figure: what to write.
+        path: where.
+        option: of the command line, that names the folder.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Software": None})
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}); name another folder with {option}"
+        ) from error
 
 
 def _worth_seeing(record: RunRecord, samples: int) -> np.ndarray:
@@ -129,15 +157,3 @@ def _until(task: Task, last: int, batch_size: int) -> Iterator[Batch]:
         yield batch
         if int(batch.indices[-1]) >= last:
             return
-
-
-def _save(figure: Figure, folder: Path, record: RunRecord) -> Path:
-    path = folder / f"{Path(record.filename()).stem}.png"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Software": None})
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror}); name another folder with --results"
-        ) from error
-    return path
