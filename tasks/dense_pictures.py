@@ -92,7 +92,9 @@ def draw_panels(
     for number, row in enumerate(rows):
         for column, panel in enumerate(row):
             axes = figure.add_subplot(grid[number, column])
-            axes.imshow(panel.pixels, interpolation="nearest")
+            # colours of a mask can be told apart on grey only
+            shown = panel.pixels if panel.mask is None else grey(panel.pixels)
+            axes.imshow(shown, interpolation="nearest")
             axes.set_title(panel.title, fontsize=8)
             axes.set_axis_off()
             if panel.mask is not None:
@@ -155,6 +157,12 @@ def same_pixels(wanted: Tensor, found: Tensor) -> float:
     0.5
     """
     return float((wanted == found).double().mean())
+
+
+def grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns an image [H, W, 3] without its colours, in the same form."""
+    brightness = pixels @ np.array([0.299, 0.587, 0.114])
+    return np.repeat(brightness.round().astype(np.uint8)[..., None], 3, 2)
 
 
 def _height(panel: Panel) -> float:

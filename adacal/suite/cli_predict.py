@@ -31,7 +31,7 @@ class SpreadWords(SpreadOverrides):
 @click.command(
     cls=SpreadWords,
     epilog=examples(
-        "adacal predict detection/digit_scenes_digit_fcos_burst --images photo.jpg --out /tmp/out",
+        "adacal predict detection/digit_scenes_digit_atss_burst --images photo.jpg --out /tmp/out",
         "adacal predict my_config.py --images holiday/ more/*.png --out /tmp/out --T 2 4 8",
         "adacal predict my_config.py --images holiday/ --out /tmp/out --samples 20 --device cuda",
     ),

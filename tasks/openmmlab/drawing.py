@@ -81,17 +81,17 @@ def draw_answers(
         ann: the ANN's raw maps.
         snn: what conversions gave, by name.
     """
-    columns = {"ANN": (predictions(module, ann, batch.targets), [0] * len(batch.targets))}
-    for name, found in snn.items():
-        answers = predictions(module, found.output, batch.targets)
-        columns[name] = (answers, [int(count) for count in found.timesteps])
+    wanted = predictions(module, ann, batch.targets)
+    found = {name: predictions(module, one.output, batch.targets) for name, one in snn.items()}
     rows = []
     for place, sample in enumerate(batch.targets):
         pixels = original(sample)
         row = [_truth(dataset, int(batch.indices[place]), sample, pixels)]
-        for name, (samples, steps) in columns.items():
-            title = f"{name}, {steps[place]} steps" if steps[place] else name
-            row.append(_panel(title, pixels, samples[place]))
+        row.append(_panel("ANN", pixels, wanted[place]))
+        for name, samples in found.items():
+            title = _with_steps(name, int(snn[name].timesteps[place]))
+            words = _in_words(wanted[place], samples[place])
+            row.append(_panel(f"{title}\n{words}", pixels, samples[place]))
         rows.append(row)
     palette = dataset.metainfo.get("palette")
     several = isinstance(palette, Sequence) and not isinstance(palette, str)
@@ -99,24 +99,29 @@ def draw_answers(
 
 
 def compare(module: Any, batch: Batch, ann: Any, snn: Any) -> str:
-    """Says how far two answers agree: boxes met, or the share of pixels of the same class.
+    """Says how far two answers agree: the ANN's boxes met, or the share of pixels as the ANN's.
 
     Args:
         module: the model.
         batch: images.
         ann, snn: raw maps.
     """
-    pairs = list(
-        zip(
-            predictions(module, ann, batch.targets),
-            predictions(module, snn, batch.targets),
-            strict=True,
-        )
-    )
-    if "pred_instances" in pairs[0][0]:
-        return "; ".join(boxes_in_words(boxes_of(one), boxes_of(other)) for one, other in pairs)
-    shares = [same_pixels(mask_of(one), mask_of(other)) for one, other in pairs]
-    return f"{sum(shares) / len(shares):.1%} of pixels"
+    wanted = predictions(module, ann, batch.targets)
+    found = predictions(module, snn, batch.targets)
+    return "; ".join(_in_words(*pair) for pair in zip(wanted, found, strict=True))
+
+
+def _in_words(wanted: Any, found: Any) -> str:
+    if "pred_instances" in wanted:
+        return boxes_in_words(boxes_of(wanted), boxes_of(found))
+    return f"{same_pixels(mask_of(wanted), mask_of(found)):.1%} of pixels"
+
+
+def _with_steps(name: str, steps: int) -> str:
+    """Returns the name with the steps taken, unless it ends with just these."""
+    if not steps or name.endswith(f"T={steps}"):
+        return name
+    return f"{name}, {steps} step{'' if steps == 1 else 's'}"
 
 
 def class_names(dataset: Any) -> list[str]:
@@ -162,10 +167,7 @@ def original(sample: Any) -> Any:
 
 def _panel(title: str, pixels: Any, sample: Any) -> Panel:
     if "pred_instances" in sample:
-        boxes = boxes_of(sample).sure()
-        count = len(boxes.classes)
-        words = f"{count} box{'' if count == 1 else 'es'}"
-        return Panel(title=f"{title}: {words}", pixels=pixels, boxes=boxes)
+        return Panel(title=title, pixels=pixels, boxes=boxes_of(sample))
     return Panel(title=title, pixels=pixels, mask=mask_of(sample))
 
 
@@ -186,4 +188,4 @@ def _truth(dataset: Any, position: int, sample: Any, pixels: Any) -> Panel:
         corners=corners(np.array([one["bbox"] for one in items], dtype=np.float32)),
         classes=torch.tensor([int(one["bbox_label"]) for one in items], dtype=torch.int64),
     )
-    return Panel(title=f"truth: {len(items)}", pixels=pixels, boxes=boxes)
+    return Panel(title="truth", pixels=pixels, boxes=boxes)
