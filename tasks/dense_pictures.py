@@ -25,6 +25,8 @@ BACKGROUND = ("background", "_background_")
 """Classes that masks leave clear."""
 _OPACITY = 0.55
 _INCHES = 2.9
+_LABEL = 0.06
+"""Height of a label as a share of the image's."""
 _LEGEND_COLUMNS = 8
 
 
@@ -87,7 +89,9 @@ def draw_panels(
     """
     colours = class_colours(len(class_names), palette)
     heights = [max(_height(panel) for panel in row) for row in rows]
-    figure.set_size_inches(_INCHES * len(rows[0]), sum(heights) + 0.35 * len(rows) + 0.5)
+    legend = any(panel.mask is not None for row in rows for panel in row)
+    below = 0.5 if legend else 0.2
+    figure.set_size_inches(_INCHES * len(rows[0]), sum(heights) + 0.45 * len(rows) + below)
     grid = figure.add_gridspec(len(rows), len(rows[0]), height_ratios=heights)
     for number, row in enumerate(rows):
         for column, panel in enumerate(row):
@@ -146,8 +150,8 @@ def boxes_in_words(wanted: Boxes, found: Boxes) -> str:
     met, total = matched_boxes(wanted, found), len(wanted.sure().classes)
     others = len(found.sure().classes) - met
     if not total:
-        return "no box, as the ANN" if not others else f"the ANN has no box; {others} more"
-    return f"{met} of {total} boxes" + (f", {others} more" if others else "")
+        return "no box, as the ANN" if not others else f"{others} boxes, the ANN none"
+    return f"{met} of the ANN's {total} boxes" + (f", {others} others" if others else "")
 
 
 def same_pixels(wanted: Tensor, found: Tensor) -> float:
@@ -189,6 +193,7 @@ def _draw_boxes(
 ) -> None:
     from matplotlib.patches import Rectangle
 
+    height = abs(axes.get_ylim()[1] - axes.get_ylim()[0])
     for number, (corners, kind) in enumerate(
         zip(boxes.corners.tolist(), boxes.classes.tolist(), strict=True)
     ):
@@ -197,9 +202,11 @@ def _draw_boxes(
         frame = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.4)
         axes.add_patch(frame)
         score = "" if boxes.scores is None else f" {float(boxes.scores[number]):.2f}"
+        inside = y1 < _LABEL * height  # no room above the box
         axes.text(
-            x1, y1, f"{class_names[kind]}{score}", fontsize=6, color="white", va="bottom",
-            clip_on=True, bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
+            max(x1, 0.0), max(y1, 0.0), f"{class_names[kind]}{score}", fontsize=6, color="white",
+            va="top" if inside else "bottom", clip_on=True,
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
         )  # fmt: skip
 
 

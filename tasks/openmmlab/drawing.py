@@ -114,7 +114,8 @@ def compare(module: Any, batch: Batch, ann: Any, snn: Any) -> str:
 def _in_words(wanted: Any, found: Any) -> str:
     if "pred_instances" in wanted:
         return boxes_in_words(boxes_of(wanted), boxes_of(found))
-    return f"{same_pixels(mask_of(wanted), mask_of(found)):.1%} of pixels"
+    share = same_pixels(mask_of(wanted), mask_of(found))
+    return f"{100 * share:.1f} % of pixels as the ANN"
 
 
 def _with_steps(name: str, steps: int) -> str:
