@@ -149,9 +149,10 @@ def boxes_in_words(wanted: Boxes, found: Boxes) -> str:
     """Says how many boxes of the ANN a conversion finds, and how many it has beside them."""
     met, total = matched_boxes(wanted, found), len(wanted.sure().classes)
     others = len(found.sure().classes) - met
+    more = f", {others} other{'s' if others > 1 else ''}" if others else ""
     if not total:
-        return "no box, as the ANN" if not others else f"{others} boxes, the ANN none"
-    return f"{met} of the ANN's {total} boxes" + (f", {others} others" if others else "")
+        return f"the ANN has no box{more}"
+    return f"{met} of the ANN's {total} box{'es' if total > 1 else ''}{more}"
 
 
 def same_pixels(wanted: Tensor, found: Tensor) -> float:

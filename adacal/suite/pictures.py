@@ -67,6 +67,8 @@ def draw_record(
         require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)
         converted, _ = convert(config, prepared, device, progress)
         positions = _worth_seeing(record, samples)
+        if record.ann_correct is None:
+            positions = _of_one_size(prepared.task, record, samples, config.evaluation.batch_size)
         batch = _some(prepared.task, positions, config.evaluation.batch_size)
         inputs = batch.inputs.to(device)
         with torch.no_grad():
@@ -130,6 +132,20 @@ def _worth_seeing(record: RunRecord, samples: int) -> np.ndarray:
     wrong = np.flatnonzero(~right)[:n_wrong]
     others = np.flatnonzero(right)[: samples - wrong.size]
     return np.concatenate([others, wrong])
+
+
+def _of_one_size(task: Task, record: RunRecord, samples: int, batch_size: int) -> np.ndarray:
+    """Returns positions of samples of one size: the first of which there are enough, or most."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    sample_dim = int(task.stream)
+    for batch in _until(task, min(LOOKED_AT, record.n_test) - 1, batch_size):
+        for place, index in enumerate(batch.indices.tolist()):
+            shape = tuple(batch.inputs.select(sample_dim, place).shape)
+            same = by_size.setdefault(shape, [])
+            same.append(index)
+            if len(same) == samples:
+                return np.array(same)
+    return np.array(max(by_size.values(), key=len))
 
 
 def _some(task: Task, positions: np.ndarray, batch_size: int) -> Batch:

@@ -47,9 +47,9 @@ def test_no_box_meets_two_and_the_surest_chooses_first() -> None:
 def test_agreement_of_boxes_in_words() -> None:
     one, other = (0, 0, 10, 10, 1, 0.9), (50, 50, 60, 60, 2, 0.8)
     assert boxes_in_words(boxes(one, other), boxes(one)) == "1 of the ANN's 2 boxes"
-    assert boxes_in_words(boxes(one), boxes(one, other)) == "1 of the ANN's 1 boxes, 1 others"
-    assert boxes_in_words(boxes(), boxes()) == "no box, as the ANN"
-    assert boxes_in_words(boxes(), boxes(one)) == "1 boxes, the ANN none"
+    assert boxes_in_words(boxes(one), boxes(one, other)) == "1 of the ANN's 1 box, 1 other"
+    assert boxes_in_words(boxes(), boxes()) == "the ANN has no box"
+    assert boxes_in_words(boxes(), boxes(one, other)) == "the ANN has no box, 2 others"
 
 
 @settings(max_examples=30, deadline=None)
