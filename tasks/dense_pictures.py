@@ -11,12 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tasks.cloud_pictures import HUES
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Told apart on grey and on each other, also with a few classes only: the first ones differ most.
+HUES = (
+    "#4477AA", "#EE7733", "#228833", "#CC3311", "#AA3377", "#CCBB44",
+    "#66CCEE", "#8B5A2B", "#F28CB1", "#332288", "#AADD22", "#000000",
+)  # fmt: skip
 SURE = 0.3
 """Boxes of a lower score are neither drawn nor compared; detectors give many such."""
 SAME_PLACE = 0.5
@@ -113,7 +116,7 @@ def class_colours(
 ) -> list[tuple[float, float, float]]:
     """Returns a colour for each class, red, green and blue from 0 to 1.
 
-    >>> class_colours(2)[1] == class_colours(12)[1] == class_colours(12)[11]
+    >>> class_colours(2)[1] == class_colours(14)[1] == class_colours(14)[13]
     True
     """
     if palette is not None and len(palette) >= count > len(HUES):
@@ -195,20 +198,46 @@ def _draw_boxes(
     from matplotlib.patches import Rectangle
 
     height = abs(axes.get_ylim()[1] - axes.get_ylim()[0])
+    ranks = _ranks(boxes.corners)
     for number, (corners, kind) in enumerate(
         zip(boxes.corners.tolist(), boxes.classes.tolist(), strict=True)
     ):
         x1, y1, x2, y2 = corners
-        colour = colours[kind]
-        frame = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.4)
+        colour, rank = colours[kind], ranks[number]
+        frame = Rectangle(
+            (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.4,
+            linestyle="dashed" if rank else "solid",
+        )  # fmt: skip
         axes.add_patch(frame)
         score = "" if boxes.scores is None else f" {float(boxes.scores[number]):.2f}"
-        inside = y1 < _LABEL * height  # no room above the box
+        x, y, horizontal, vertical = _label_place(corners, rank, height)
         axes.text(
-            max(x1, 0.0), max(y1, 0.0), f"{class_names[kind]}{score}", fontsize=6, color="white",
-            va="top" if inside else "bottom", clip_on=True,
-            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
+            x, y, f"{class_names[kind]}{score}", fontsize=6, color="white", clip_on=True,
+            ha=horizontal, va=vertical, bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
         )  # fmt: skip
+
+
+def _label_place(
+    corners: Sequence[float], rank: int, height: float
+) -> tuple[float, float, str, str]:
+    """Returns where a label goes, and by which of its sides: the surest of a place above its box.
+
+    The next one goes below, further ones to the right; inside where the image ends.
+    """
+    x1, y1, x2, y2 = corners
+    x, horizontal = (max(x1, 0.0), "left") if rank < 2 else (x2, "right")
+    if rank % 2 == 0:
+        return x, max(y1, 0.0), horizontal, "top" if y1 < _LABEL * height else "bottom"
+    low = y2 > (1 - _LABEL) * height
+    return x, min(y2, height - 0.5), horizontal, "bottom" if low else "top"
+
+
+def _ranks(corners: Tensor) -> list[int]:
+    """Returns of each box how many before it lie at the same place."""
+    import torchvision
+
+    same = torchvision.ops.box_iou(corners, corners) >= SAME_PLACE
+    return [int(same[number, :number].sum()) for number in range(len(corners))]
 
 
 def _legend(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from tasks.cloud_pictures import HUES
 from tasks.dense_pictures import (
+    HUES,
     SURE,
     Boxes,
     Panel,
@@ -72,7 +72,7 @@ def test_pixels_agree_where_their_classes_are_the_same() -> None:
 
 
 def test_few_classes_have_colours_that_stay_apart_and_many_those_of_the_dataset() -> None:
-    assert [to_hex(colour).upper() for colour in class_colours(10)] == list(HUES)
+    assert [to_hex(colour).upper() for colour in class_colours(12)] == list(HUES)
     palette = [[number, 0, 255] for number in range(20)]
     assert class_colours(20, palette)[5] == (5 / 255, 0.0, 1.0)
     assert to_hex(class_colours(5, palette)[0]).upper() == HUES[0]
@@ -99,6 +99,16 @@ def test_sure_boxes_are_drawn_with_class_and_score_true_ones_without() -> None:
     assert frame.get_bbox().bounds == (2, 3, 10, 10)
     assert to_hex(frame.get_edgecolor()).upper() == HUES[1]
     assert not figure.legends
+
+
+def test_boxes_at_one_place_keep_their_labels_apart_the_surest_above() -> None:
+    figure = Figure()
+    both = boxes((5, 5, 15, 15, 0, 0.5), (5, 6, 15, 15, 1, 0.9), (18, 5, 28, 15, 0, 0.4))
+    draw_panels(figure, [[Panel(title="", pixels=pixels(), boxes=both)]], ["cat", "dog"])
+    (axes,) = figure.axes
+    placed = {text.get_text(): text.get_position() for text in axes.texts}
+    assert placed == {"dog 0.90": (5, 6), "cat 0.50": (5, 15), "cat 0.40": (18, 5)}
+    assert [frame.get_linestyle() for frame in axes.patches] == ["solid", "dashed", "solid"]
 
 
 def test_masks_leave_background_and_what_is_no_class_clear_and_have_a_legend() -> None:
