@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 100
 """Pictures show some of the first so many test samples."""
+_LETTERS = 12
+"""Letters of a title that an inch surely holds."""
 
 
 def draw_record(
@@ -82,9 +85,8 @@ def draw_record(
     figure = new_figure()
     prepared.task.draw(figure, batch, ann, prediction)
     steps = f", T={record.T}" if record.uses_T else ""
-    figure.suptitle(
-        f"{record.label}{steps} on {record.dataset} / {record.model}, seed {record.seed}",
-        fontsize=10,
+    set_title(
+        figure, f"{record.label}{steps} on {record.dataset} / {record.model}, seed {record.seed}"
     )
     path = folder / f"{Path(record.filename()).stem}.png"
     save_figure(figure, path, option="--results")
@@ -99,6 +101,12 @@ def new_figure() -> Figure:
     figure = Figure(dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def set_title(figure: Figure, text: str) -> None:
+    """Puts a title above a figure of final size, in as many lines as it needs."""
+    width = int(_LETTERS * float(figure.get_figwidth()))
+    figure.suptitle("\n".join(textwrap.wrap(text, width)), fontsize=10)
 
 
 def save_figure(figure: Figure, path: Path, *, option: str) -> None:

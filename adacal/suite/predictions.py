@@ -12,7 +12,7 @@ import torch
 from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.config import ConversionConfig, RunConfig
-from adacal.suite.pictures import new_figure, save_figure
+from adacal.suite.pictures import new_figure, save_figure, set_title
 from adacal.suite.runner import convert
 from adacal.suite.session import (
     Prepared,
@@ -184,7 +184,7 @@ def _picture(
             answers[name] = Prediction(output=to_cpu(found.output), timesteps=found.timesteps.cpu())
     figure = new_figure()
     task.draw_answers(figure, batch, ann, answers)
-    figure.suptitle(f"{path.name}: {task.model_name}, {config.label()}", fontsize=10)
+    set_title(figure, f"{path.name}: {task.model_name}, {config.label()}")
     save_figure(figure, target, option="--out")
     notes = {}
     for name, answer in answers.items():
