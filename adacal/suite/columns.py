@@ -68,17 +68,17 @@ def all_columns(board: Board) -> list[Column]:
         _counts("spikes", "spikes", above=NEVER),
         _counts("sops", "SOPs", above=185),
         _counts("macs", "MACs", above=185),
-        _numbers("energy", "energy (µJ)", "energy_uj", 3),
+        _energy("energy", "energy (µJ)", "energy_uj"),
         *_readings(model),
         _numbers("ann_ratio", "× ANN", "energy_to_ann", 2),
         *_ratios(model),
         _numbers("quantised_ratio", "× quantised", "energy_to_quantised", 2, above=170),
         Column("calibration", "calibration (s)", _calibration, ("calibration_s",), above=NEVER),
-        _numbers("wall", "ms/sample", "snn_ms", 2, above=204),
+        _numbers("wall", "ms/sample", "snn_ms", 2, above=NEVER),
+        _numbers("wall_ratio", "× ANN, time", "time_to_ann", 2, above=204),
         _numbers("ann_wall", "ANN ms/sample", "ann_ms", 2, above=NEVER),
         Column("seeds", "seeds", lambda row: str(row["seeds"]), ("seeds",), above=214),
-        Column("front", "front", lambda row: "●" if row["pareto"] else "", ("pareto",),
-               above=NEVER),
+        Column("front", "front", _front, ("pareto", "beaten_by_quantised"), above=NEVER),
         Column("record", "record", lambda row: str(row["record"]), ("record", "records"),
                left=True, above=92),
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def _readings(model: str) -> list[Column]:
         "reference": "energy, reference (µJ)",
     }
     return [
-        _numbers(key, title, f"energy_{key}_uj", 3, above=NEVER)
+        _energy(key, title, f"energy_{key}_uj", above=NEVER)
         for key, title in titles.items()
         if key != model
     ]
@@ -147,6 +147,10 @@ def _numbers(key: str, title: str, field: str, digits: int, above: int = 0) -> C
     return Column(key, title, lambda row: number(row[field], digits), (field,), above=above)
 
 
+def _energy(key: str, title: str, field: str, above: int = 0) -> Column:
+    return Column(key, title, lambda row: three_digits(row[field]), (field,), above=above)
+
+
 def _counts(key: str, title: str, above: int = 0) -> Column:
     return Column(key, title, lambda row: count(row[key]), (key,), above=above)
 
@@ -155,6 +159,12 @@ def _rank(row: Row) -> str:
     if row["rank"]:
         return str(row["rank"])
     return "control" if row["strictness"] in CONTROLS else "–"
+
+
+def _front(row: Row) -> str:
+    if not row["pareto"]:
+        return ""
+    return "○" if row["beaten_by_quantised"] else "●"
 
 
 def _steps(row: Row) -> str:
@@ -186,6 +196,17 @@ def number(value: float | None, digits: int) -> str:
     if value and abs(value) < 10**-digits:
         return f"{value:.1g}"
     return f"{value:,.{digits}f}"
+
+
+def three_digits(value: float) -> str:
+    """Returns a number with three digits, or all those before the point: seeds differ in the third.
+
+    >>> [three_digits(value) for value in (1255.3649, 29.9936, 1.4678, 0.0421)]
+    ['1,255', '30.0', '1.47', '0.0421']
+    """
+    if math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def count(value: float) -> str:

@@ -52,12 +52,21 @@ def pareto_front(cost: np.ndarray, loss: np.ndarray, eligible: np.ndarray) -> np
     >>> pareto_front(np.array([1., 2., 3.]), np.array([5., 1., 2.]), np.ones(3, bool)).tolist()
     [True, True, False]
     """
-    front = np.zeros(len(cost), dtype=bool)
-    for i in np.flatnonzero(eligible):
-        as_good = (cost <= cost[i]) & (loss <= loss[i]) & eligible
-        better = (cost < cost[i]) | (loss < loss[i])
-        front[i] = not bool((as_good & better).any()) and bool(np.isfinite(cost[i] + loss[i]))
-    return front
+    finite = np.isfinite(cost + loss)
+    return np.asarray(eligible & finite & ~beaten(cost, loss, eligible))
+
+
+def beaten(cost: np.ndarray, loss: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Marks the rows that one of the rows `by` equals or beats in both and beats in one.
+
+    >>> beaten(np.array([1., 2.]), np.array([1., 1.]), np.array([True, False])).tolist()
+    [False, True]
+    """
+    marks = np.zeros(len(cost), dtype=bool)
+    for i in range(len(cost)):
+        as_good = (cost <= cost[i]) & (loss <= loss[i]) & by
+        marks[i] = bool((as_good & ((cost < cost[i]) | (loss < loss[i]))).any())
+    return marks
 
 
 def tied_ranks(low: Sequence[float], high: Sequence[float]) -> list[int]:

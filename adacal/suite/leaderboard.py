@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adacal.core.errors import DataError, unknown_name
-from adacal.suite.intervals import bootstrap_interval, pareto_front, tied_ranks
+from adacal.suite.intervals import beaten, bootstrap_interval, pareto_front, tied_ranks
 from adacal.suite.provenance import measured_on
 from adacal.suite.ranking import ENERGY_MODELS, Filters, Ranking
 from adacal.suite.records import MetricInfo, RunRecord
@@ -90,7 +90,9 @@ def summarise(
     Columns end in their unit. `drop`, `drop_low`, `drop_high` are the loss against the ANN in
     units of the metric, positive is worse. `interval` says what the last two are: `bootstrap`, the
     95 % interval over samples and seeds, for accuracies, whose right and wrong samples are
-    recorded; `range`, the smallest and largest of the seeds; `none`, a single number.
+    recorded; `range`, the smallest and largest of the seeds; `none`, a single number. `pareto`
+    marks the rows, controls aside, that no other beats in energy and metric, and
+    `beaten_by_quantised` those that a quantised ANN beats.
 
     Args:
         records: of one task, dataset and model.
@@ -114,9 +116,10 @@ def summarise(
     table = pd.DataFrame(rows)
     quantised = table[table["strictness"] == "quantised"]
     table["energy_to_quantised"] = [_to_quantised(row, quantised) for _, row in table.iterrows()]
-    table["pareto"] = pareto_front(
-        table["energy_uj"].to_numpy(), table["drop"].to_numpy(), ~_is_control(table)
-    )
+    cost, loss = table["energy_uj"].to_numpy(), table["drop"].to_numpy()
+    table["pareto"] = pareto_front(cost, loss, ~_is_control(table).to_numpy())
+    control = (table["strictness"] == "quantised").to_numpy()
+    table["beaten_by_quantised"] = beaten(cost, loss, control)
     return table
 
 
@@ -225,6 +228,7 @@ def _row(group: Sequence[RunRecord], energy_model: str, metric: MetricInfo) -> d
         "calibration_s": _mean(record.calibration.seconds for record in group),
         "snn_ms": _mean(entry.snn_ms for entry in latency),
         "ann_ms": _mean(entry.ann_ms for entry in latency),
+        "time_to_ann": _mean(entry.snn_ms / entry.ann_ms for entry in latency if entry.ann_ms),
         "seeds": len({record.seed for record in group}),
         "record": first.id[:8],
         "records": " ".join(record.id for record in group),

@@ -12,7 +12,8 @@ _LATEX = {
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     "–": "--", "×": r"$\times$", "±": r"$\pm$", "µ": r"$\mu$", "φ": r"$\varphi$",
-    "θ": r"$\theta$", "ρ": r"$\rho$", "●": r"$\bullet$", "…": r"\ldots{}", "·": r"$\cdot$",
+    "θ": r"$\theta$", "ρ": r"$\rho$", "●": r"$\bullet$", "○": r"$\circ$",
+    "…": r"\ldots{}", "·": r"$\cdot$",
     "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "\N{NO-BREAK SPACE}": "~",
 }  # fmt: skip
 

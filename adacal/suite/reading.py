@@ -10,8 +10,8 @@ READING = """\
   every number and the ids of all records of a row.
 - **drop** is the loss against the ANN on the same test samples. For accuracies, [95 %] is a
   bootstrap interval that draws test samples and seeds anew, both paired. It cannot know more
-  about seeds than the three measured show: in a simulation it covered 93 to 97 % where seeds
-  differ little, 85 % where they differ most (drawing samples alone: 65 %). Metrics that are no
+  about seeds than those measured show: simulated with three seeds it covered 93 to 97 % where
+  they differ little, 85 % where they differ most (drawing samples alone: 65 %). Metrics that are no
   mean over right and wrong samples (mIoU, mAP) have the range over seeds instead, and say so.
 - **Ranks** are shared while intervals overlap the first one's, so a lower row of a rank is not
   shown to be worse. Overlap is a cautious test: rows of one rank may differ all the same.
@@ -24,10 +24,12 @@ READING = """\
   paying for set bits only. Above 1 the spikes cost more than they save.
 - **At a loss of at most …**: a row enters by its mean loss; look at its interval before calling
   it lossless.
-- **front** ● marks rows that no other row equals or beats in both energy and the metric, by
-  means; the cheapest row is on it however poor it is.
+- **front** ● marks rows that no other spiking row equals or beats in both energy and the metric,
+  by means; ○ is such a row that a quantised ANN beats, so spikes buy nothing there. The cheapest
+  row is on the front however poor it is.
 - **ms/sample** is wall time of PyTorch on the machine named below each table, which simulates the
-  spikes: it says what an experiment costs, nothing about a chip; other programs may have run
-  beside it.
+  spikes: it says what an experiment costs, nothing about a chip. Other programs may have run
+  beside it, and rows were measured at different times. **× ANN, time** divides by the ANN timed
+  in turns with it, in the same record, which moves much less: compare by that.
 - Published numbers never stand in these tables: `adacal leaderboard --published` prints them
   apart."""

@@ -48,7 +48,10 @@ def caption(board: Board, wanted: Sequence[str] = ()) -> str:
     if "rank" in keys:
         text += _ties(board) + "Rows without a number in # are controls or out of the limits. "
     if "front" in keys:
-        text += "● marks the Pareto front of all rows, by means. "
+        text += (
+            "● and ○ mark the Pareto front of the rows that spike, by means: no other of them "
+            "equals or beats it in both energy and the metric; ○ if a quantised ANN does. "
+        )
     if "quantised_ratio" in keys:
         text += (
             "`× quantised` compares with the quantised ANN of the same T·φ, or else the same "

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from adacal.core.errors import ConfigError, DataError
+from adacal.suite.columns import choose
 from adacal.suite.leaderboard import (
     Filters,
     Ranking,
@@ -93,6 +94,13 @@ def test_an_energy_budget_leaves_the_dear_rows_unranked(records: list[RunRecord]
 def test_the_pareto_front_holds_what_nothing_beats(records: list[RunRecord]) -> None:
     table = rows(records, by="pareto")
     assert {name for name, row in table.items() if row["pareto"]} == {"good", "cheap"}
+    assert {name for name, row in table.items() if row["beaten_by_quantised"]} == {"good", "poor"}
+    (board,) = boards(records, Ranking(by="pareto"))
+    front = next(column for column in choose(board) if column.key == "front")
+    assert {name: front.show(row) for name, row in table.items() if row["rank"]} == {
+        "good": "○",
+        "cheap": "●",
+    }
     assert pareto_front(np.ones(2), np.ones(2), np.ones(2, bool)).tolist() == [True, True]
 
 
