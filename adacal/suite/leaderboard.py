@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +69,22 @@ def boards(
     """
     filters = filters or Filters()
     filters.require_known(records)
-    chosen = _with_metric([record for record in records if filters.keep(record)], ranking.metric)
+    having = _with_metric(records, ranking.metric)
+    chosen = {record.id for record in having if filters.keep(record)}
     if not chosen:
         raise DataError(
             "no record to show; run `adacal matrix embedded` first, or loosen the filters"
         )
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
-    for record in chosen:
+    for record in having:
         where = (record.task, record.dataset, record.model)
         key = (*where, record.data_fingerprint, record.checkpoint_sha256)
         groups.setdefault(key, []).append(record)
-    return [_board(groups[key], ranking) for key in sorted(groups)]
+    return [
+        _board(groups[key], ranking, chosen)
+        for key in sorted(groups)
+        if any(record.id in chosen for record in groups[key])
+    ]
 
 
 def summarise(
@@ -116,10 +121,12 @@ def summarise(
     table = pd.DataFrame(rows)
     quantised = table[table["strictness"] == "quantised"]
     table["energy_to_quantised"] = [_to_quantised(row, quantised) for _, row in table.iterrows()]
-    cost, loss = table["energy_uj"].to_numpy(), table["drop"].to_numpy()
-    table["pareto"] = pareto_front(cost, loss, ~_is_control(table).to_numpy())
-    control = (table["strictness"] == "quantised").to_numpy()
-    table["beaten_by_quantised"] = beaten(cost, loss, control)
+    table["pareto"] = _front(table)
+    table["beaten_by_quantised"] = beaten(
+        table["energy_uj"].to_numpy(),
+        table["drop"].to_numpy(),
+        (table["strictness"] == "quantised").to_numpy(),
+    )
     return table
 
 
@@ -145,8 +152,14 @@ def _with_metric(records: Sequence[RunRecord], metric: str | None) -> list[RunRe
     return having
 
 
-def _board(records: Sequence[RunRecord], ranking: Ranking) -> Board:
-    first = records[0]
+def _board(records: Sequence[RunRecord], ranking: Ranking, chosen: Set[str]) -> Board:
+    """Compares a row with all controls there are, whether they pass the filters or not."""
+    rows = summarise(records, ranking.energy_model, ranking.metric)
+    kept = [record for record in records if record.id in chosen]
+    shown = rows["records"].map(lambda ids: not chosen.isdisjoint(ids.split()))
+    rows = rows[shown].reset_index(drop=True)
+    rows["pareto"] = _front(rows)
+    first = kept[0]
     metric = metric_of(first, ranking.metric)
     return Board(
         task=first.task,
@@ -157,9 +170,14 @@ def _board(records: Sequence[RunRecord], ranking: Ranking) -> Board:
         checkpoint=first.checkpoint_sha256,
         n_test=first.n_test,
         ranking=ranking,
-        rows=rank(summarise(records, ranking.energy_model, ranking.metric), ranking),
-        measured=measured_on(records),
+        rows=rank(rows, ranking),
+        measured=measured_on(kept),
     )
+
+
+def _front(table: pd.DataFrame) -> Any:
+    cost, loss = table["energy_uj"].to_numpy(), table["drop"].to_numpy()
+    return pareto_front(cost, loss, ~_is_control(table).to_numpy())
 
 
 def rank(table: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:

@@ -126,6 +126,16 @@ def test_filters_keep_the_ann_as_reference(records: list[RunRecord]) -> None:
         Ranking(energy_model="per_spikes")
 
 
+def test_a_row_says_the_same_whatever_the_filters_leave_out(records: list[RunRecord]) -> None:
+    whole = rows(records)["cheap"]
+    (board,) = boards(records, Ranking(), Filters(method=["cheap"]))
+    alone = {row["label"]: row for row in board.rows.to_dict("records")}["cheap"]
+    for key in ("energy_to_quantised", "beaten_by_quantised", "drop_low", "energy_to_ann"):
+        assert alone[key] == whole[key]
+    assert not math.isnan(alone["energy_to_quantised"])
+    assert alone["pareto"]
+
+
 def test_other_weights_get_a_table_of_their_own(records: list[RunRecord]) -> None:
     other = records[2].model_copy(update={"checkpoint_sha256": "cd" * 32})
     assert len(boards([*records, other], Ranking())) == 2
