@@ -224,10 +224,10 @@ def published(
     """List published numbers of RESULTS/published, or the shipped ones; nothing is measured."""
     from adacal.suite.published import (
         check_names,
-        plain,
         published_folder,
         read_names,
         read_published,
+        select,
     )
     from adacal.suite.published_tables import list_grid
 
@@ -244,21 +244,7 @@ def published(
         click.echo(f"{folder}: {len(rows)} rows of {files} files, {secondary} secondary, all sound")
         return
     _warn(wrong, folder)
-    wanted = {"task": task, "dataset": dataset, "model": model, "method": method}
-    kept = [
-        row
-        for row in rows
-        if all(
-            not words
-            or any(
-                plain(getattr(row, key)).startswith(plain(word))
-                if key == "method"
-                else plain(getattr(row, key)) == plain(word)
-                for word in words
-            )
-            for key, words in wanted.items()
-        )
-    ]
+    kept = select(rows, task=task, dataset=dataset, model=model, method=method)
     _print_grid(list_grid(kept), f"Published: {len(kept)} of {len(rows)} rows", form)
 
 

@@ -138,6 +138,35 @@ def read_published(folder: Path) -> tuple[list[PublishedRow], list[str]]:
     return rows, wrong + list(_repeated(rows))
 
 
+def select(rows: Sequence[PublishedRow], **wanted: Sequence[str]) -> list[PublishedRow]:
+    """Returns the rows whose `task`, `dataset`, `model` and `method` are among the names wanted.
+
+    Case and punctuation do not matter; a method may be cut short; no names mean all.
+
+    Raises:
+        DataError: a name that no row has; the near one is offered.
+    """
+    for kind, names in wanted.items():
+        known = {str(getattr(row, kind)) for row in rows}
+        for name in names:
+            if not any(_fits(kind, other, name) for other in known):
+                raise DataError(unknown_name(f"published {kind}", name, known - {""}))
+    return [
+        row
+        for row in rows
+        if all(
+            not names or any(_fits(kind, getattr(row, kind), name) for name in names)
+            for kind, names in wanted.items()
+        )
+    ]
+
+
+def _fits(kind: str, known: str, wanted: str) -> bool:
+    if kind == "method":
+        return plain(known).startswith(plain(wanted))
+    return plain(known) == plain(wanted)
+
+
 def read_names(folder: Path) -> Names:
     """Reads `names.json` of a folder of published rows; without one nothing but equal names match.
 

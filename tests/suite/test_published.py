@@ -191,8 +191,11 @@ def test_published_rows_stand_below_the_table_and_only_on_request(
     assert "### Published, not measured here: toy_data / toy_net" in below
     assert "| theirs | 8 | 99.90* | 97.00 | -2.90 | good | 97.60 |" in below
     assert "none is ranked" in below
-    listed = CliRunner().invoke(main, ["published", "--results", str(tmp_path), "--dataset", "toy"])
-    assert "0 of 1 rows" in listed.output
+    words = ["published", "--results", str(tmp_path), "--dataset"]
+    assert "1 of 1 rows" in CliRunner().invoke(main, [*words, "toydata"]).output
+    unknown = CliRunner().invoke(main, [*words, "toy-dat"])
+    assert unknown.exit_code == 2
+    assert "no published dataset named 'toy-dat'; did you mean 'Toy-Data'?" in unknown.output
     checked = CliRunner().invoke(main, ["published", "--results", str(tmp_path), "--check"])
     assert checked.exit_code == 1
     assert "no method named 'good'" in checked.output
