@@ -163,11 +163,14 @@ def _print(found: list[Board], form: str, columns: Sequence[str], results: str) 
     if form == "terminal":
         console.show_boards(found, results, columns)
         return
+    if form == "csv":
+        click.echo(tables.one_csv(found, columns), nl=False)
+        return
     for board in found:
         if form == "md":
             click.echo(f"## {board.title}\n\n{tables.markdown(board, results, columns)}")
         else:
-            make = {"csv": tables.csv, "tex": tables.latex, "html": tables.html}[form]
+            make = tables.latex if form == "tex" else tables.html
             click.echo(make(board, columns))
 
 

@@ -15,6 +15,7 @@ from adacal.suite.records import RunRecord, metric_words
 from adacal.suite.store import write_replacing
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
 SUFFIXES = (".md", ".csv", ".tex")
@@ -127,6 +128,18 @@ def html(board: Board, wanted: Sequence[str] = ()) -> str:
 
 def csv(board: Board, wanted: Sequence[str] = ()) -> str:
     """Returns a board's rows, numbers as they are, units in the names; all columns by default."""
+    return one_csv([board], wanted)
+
+
+def one_csv(found: Sequence[Board], wanted: Sequence[str] = ()) -> str:
+    """Returns the rows of several boards below one head; what a board has not is empty."""
+    import pandas as pd
+
+    rows = pd.concat([_frame(board, wanted) for board in found], ignore_index=True)
+    return str(rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def _frame(board: Board, wanted: Sequence[str]) -> pd.DataFrame:
     rows = board.rows.rename(columns=_csv_names(board))
     if wanted:
         fields = [field for column in choose(board, wanted) for field in column.fields]
@@ -134,7 +147,7 @@ def csv(board: Board, wanted: Sequence[str] = ()) -> str:
     rows = rows.loc[:, ~rows.columns.duplicated()].copy()
     for position, name in enumerate(("task", "dataset", "model")):
         rows.insert(position, name, getattr(board, name))
-    return str(rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return rows
 
 
 def _csv_names(board: Board) -> dict[str, str]:

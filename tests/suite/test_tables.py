@@ -13,7 +13,7 @@ from adacal.suite.columns import PAPER, all_columns, choose
 from adacal.suite.leaderboard import Board, Ranking, boards
 from adacal.suite.markup import Grid, latex, markdown, tex
 from adacal.suite.records import RunRecord
-from adacal.suite.tables import caption, csv, html, order_title, terminal
+from adacal.suite.tables import caption, csv, html, one_csv, order_title, terminal
 from adacal.suite.tables import latex as board_latex
 from adacal.suite.tables import markdown as board_markdown
 from suite.board_toys import board_records, toy_record
@@ -113,6 +113,20 @@ def test_columns_are_chosen_by_name_and_order(board: Board) -> None:
     assert len(choose(board, ["all"])) == len(all_columns(board))
     with pytest.raises(ConfigError, match="did you mean 'energy'"):
         choose(board, ["enrgy"])
+
+
+def test_several_boards_are_one_csv_with_one_head(
+    records: list[RunRecord], masks: list[RunRecord]
+) -> None:
+    other = [record.model_copy(update={"dataset": "masks"}) for record in masks]
+    found = boards([*records, *other], Ranking())
+    table = pd.read_csv(io.StringIO(one_csv(found)))
+    assert len(table) == sum(len(board.rows) for board in found)
+    assert set(table["dataset"]) == {"masks", "toy_data"}
+    own = table["dataset"] == "masks"
+    assert table.loc[own, "accuracy_pct"].isna().all()
+    assert table.loc[own, "miou_pct"].notna().all()
+    assert one_csv(found[:1]) == csv(found[0])
 
 
 def test_a_narrow_terminal_shows_fewer_columns(board: Board) -> None:
