@@ -125,6 +125,7 @@ def diff(first: str, second: str, results: Path) -> None:
 )
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--no-verify", is_flag=True, help="Run nothing again.")
+@click.option("--trust-imports", is_flag=True, help="Import the modules that configs name.")
 @_SAMPLE
 @_SAMPLE_SEED
 @shared_options("device", "threads")
@@ -133,6 +134,7 @@ def submit_check(
     ctx: click.Context,
     folder: Path,
     no_verify: bool,
+    trust_imports: bool,
     sample: int | None,
     sample_seed: int,
     device: str,
@@ -146,16 +148,22 @@ def submit_check(
     from adacal.suite import console_records
     from adacal.suite.session import pick_device
     from adacal.suite.store import RecordStore
-    from adacal.suite.submission import Finding, check_claims, check_submission, verified
+    from adacal.suite.submission import (
+        Finding,
+        check_claims,
+        check_submission,
+        runnable,
+        verified,
+    )
     from adacal.suite.verify_many import collect, draw
 
     entries = collect([str(folder)], RecordStore(folder))
-    findings = check_submission(entries, folder)
+    findings = check_submission(entries, folder, trust_imports)
     findings.append(check_claims(entries, folder))
     if no_verify:
         findings.append(Finding("verify", "note", "not run (--no-verify)"))
     else:
-        drawn = draw(entries, sample, sample_seed)
+        drawn = draw(runnable(entries, trust_imports), sample, sample_seed)
         verdicts = _verify_all(drawn, pick_device(device), threads)
         findings.append(verified(verdicts, len(entries)))
     console_records.show_findings(findings, f"{folder}: {len(entries)} records")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,26 @@ def test_what_is_amiss_is_named(
     edit(folder, **changes)
     assert states(folder)[check] == ("note" if check == "commits" else "fail")
     assert sentence in what(folder, check)
+
+
+def test_modules_of_a_strangers_config_are_imported_only_when_trusted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "it_ran"
+    (tmp_path / "strange_module.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strange_module", raising=False)
+    path = edit(folder, config__custom_imports={"imports": ["strange_module"]})
+    done = adacal("submit-check", folder)
+    assert done.exit_code == 1
+    assert not mark.exists()
+    assert path.name not in done.output
+    assert "4 of 5 records ran again" in done.output
+    assert states(folder)["imports"] == "fail"
+    assert "the configs import strange_module, and nothing was" in what(folder, "imports")
+    assert not mark.exists()
+    assert adacal("submit-check", folder, "--trust-imports").exit_code == 0
+    assert mark.exists()
 
 
 def test_a_missing_seed_is_noted_and_a_missing_control_fails(folder: Path) -> None:
