@@ -19,12 +19,13 @@ from adacal.suite.cli import main
 from adacal.suite.config import resolve
 from adacal.suite.environment import capture, commit_is_known
 from adacal.suite.published import COLUMNS
+from adacal.suite.registry import TASKS
 from adacal.suite.runner import measure
 from adacal.suite.session import Session
 from adacal.suite.store import RecordStore
 from adacal.suite.submission import check_claims, check_submission
 from adacal.suite.verify_many import collect, draw, verify_many
-from suite.suite_toys import ToyTask, raw_config
+from suite.suite_toys import raw_config
 
 WEIGHTS = b"toy weights"
 
@@ -39,7 +40,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     store.prepare()
     with pytest.MonkeyPatch.context() as patch:
         digest = hashlib.sha256(WEIGHTS).hexdigest()
-        patch.setattr(ToyTask, "checkpoint_sha256", lambda self: digest)
+        # By name: pytest imports the toys once more to look for doctests, and the last one counts.
+        patch.setattr(TASKS.get("toy_task"), "checkpoint_sha256", lambda self: digest)
         runs = [("toy_spiking", seed) for seed in (0, 1, 2)]
         for method, seed in [*runs, ("toy_ann", 0), ("toy_quantised", 0)]:
             config = resolve(raw_config(method={"type": method}, seed=seed))
@@ -88,7 +90,7 @@ def test_whole_and_honest_records_pass(folder: Path) -> None:
     found = states(folder)
     commits = found.pop("commits")
     assert commits == ("pass" if commit_is_known(capture("cpu").commit) else "note")
-    assert set(found.values()) == {"pass"}
+    assert {check: what(folder, check) for check in found if found[check] != "pass"} == {}
     done = adacal("submit-check", folder)
     assert done.exit_code == 0, done.output
     assert "5 of 5 records ran again and agree" in done.output
