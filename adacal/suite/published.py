@@ -28,6 +28,7 @@ TASKS = (
 )  # fmt: skip
 NAMES = "names.json"
 _STEPS = re.compile(r"(<|<=|>|>=)?\d+(\.\d+)?")
+_SAMPLES = re.compile(r" \[\d+ samples\]$")
 _KINDS = ("methods", "models", "datasets", "metrics")
 
 
@@ -92,10 +93,13 @@ class Names:
         return self.metrics.get(row.metric, row.metric) == metric
 
     def same_method(self, row: PublishedRow, method: str, label: str) -> bool:
-        """Says whether a row is about our method; an entry with a `label` wants those options."""
+        """Says whether a row is about our method; an entry with a `label` wants those options.
+
+        How many calibration samples a label names does not matter.
+        """
         ours = self.methods.get(row.method, {})
         if "label" in ours:
-            return ours["label"] == label
+            return ours["label"] == _SAMPLES.sub("", label)
         return ours.get("method") == method
 
 
