@@ -40,9 +40,6 @@ def main() -> None:
     """Convert trained networks into spiking ones and measure what that costs and saves."""
 
 
-main.add_command(predict)
-
-
 @main.command(
     cls=SpreadOverrides,
     epilog=examples(
@@ -211,7 +208,7 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS):
+for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict):
     main.add_command(_command)
 
 
