@@ -264,6 +264,25 @@ def ade20k_tree(root: Path) -> Masks:
     return found
 
 
+def coco_stuff_tree(root: Path) -> Masks:
+    """Writes COCO-Stuff 164k with the labels mmsegmentation's converter makes; returns `val2017`'s.
+
+    Beside them lie the archive's own masks, which count classes as COCO does.
+    """
+    found = {}
+    for part, first, count in (("train2017", 9, 2), ("val2017", 139, 3)):
+        for number in range(count):
+            name = f"{first + number:012d}"
+            size = SIZES[number % 3]
+            mask = _rectangles(size, number, background=VOID, classes=(0, 170))
+            picture(root / "images" / part / f"{name}.jpg", size, first + number)
+            _mask(root / "annotations" / part / f"{name}_labelTrainIds.png", mask)
+            _mask(root / "annotations" / part / f"{name}.png", np.full_like(mask, 181))
+            if part == "val2017":
+                found[name] = mask
+    return found
+
+
 def _rectangles(
     size: tuple[int, int], number: int, *, background: int, classes: tuple[int, int]
 ) -> np.ndarray:
