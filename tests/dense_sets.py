@@ -22,6 +22,21 @@ DETECTION, SEGMENTATION = ("coco", "voc"), ("voc12", "cityscapes", "ade20k", "co
 CLASSES = {"coco": 80, "voc": 20, "voc12": 21, "cityscapes": 19, "ade20k": 150, "coco_stuff": 171}
 TWICE = {"type": "Resize", "scale_factor": 2.0, "keep_ratio": True}
 """Images at twice their size: masks that were doubled come back as they were."""
+_PARTS = {
+    "voc": [".dataset.datasets.0", ".dataset.datasets.1"],
+    "voc12": [".datasets.0", ".datasets.1"],
+}
+_UNPACKED = {
+    name: {
+        f"{key}.serialize_data": False
+        for key in (
+            "test_dataloader.dataset",
+            *(f"train_dataloader.dataset{part}" for part in _PARTS.get(name, [""])),
+        )
+    }
+    for name in CLASSES
+}
+"""Lists of samples are not packed for other processes: that takes longer than all else here."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ class RealSet:
         raw: dict[str, Any] = {}
         for piece in pieces:
             raw = merge(raw, read(CONFIG_FOLDER / "_base_" / f"{piece}.py"))
-        options = {"test_dataloader.dataset.pipeline.1": TWICE}
+        options = {"test_dataloader.dataset.pipeline.1": TWICE, **_UNPACKED[self.name]}
         raw = merge(raw, {"task": {"dataset": {"data_root": str(self.root), "options": options}}})
         raw |= {
             "model": self.model,
@@ -125,9 +140,13 @@ def maps_of(task: Any, answers: Mapping[str, Any], batch_size: int = 1) -> Calla
 
 def _boxes(task: Any, inputs: Tensor, wanted: list[Any], samples: list[Any]) -> Any:
     """Maps of FCOS: sure scores at one place an object, distances to the four sides there."""
-    raw = task.spiking_forward(task.module, inputs)
-    scores, boxes, quality = ([torch.full_like(level, -20.0) for level in kind] for kind in raw)
-    stride = float(task.module.bbox_head.strides[0])
+    head = task.module.bbox_head
+    sizes = [[-(-side // stride) for side in inputs.shape[2:]] for stride in head.strides]
+    scores, boxes, quality = (
+        [torch.full((len(inputs), channels, *size), -20.0) for size in sizes]
+        for channels in (head.num_classes, 4, 1)
+    )
+    stride = float(head.strides[0])
     for row, (objects, sample) in enumerate(zip(wanted, samples, strict=True)):
         across, down = sample.scale_factor
         for column, (label, box, score) in enumerate(objects):
