@@ -55,9 +55,9 @@ class RealSet:
     truth: Mapping[str, Any]
     model: dict[str, Any] = field(repr=False)
 
-    def config(self, method: str = "snn_calibration_light", **changes: Any) -> RunConfig:
+    def config(self, use: str = "burst", **changes: Any) -> RunConfig:
         """Returns the run that the shipped pieces make, on this tree, with this network."""
-        pieces = [f"tasks/{self.name}", f"methods/{method}"]
+        pieces = [f"tasks/{self.name}", f"methods/{use}"]
         raw: dict[str, Any] = {}
         for piece in pieces:
             raw = merge(raw, read(CONFIG_FOLDER / "_base_" / f"{piece}.py"))
