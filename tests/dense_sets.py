@@ -20,7 +20,7 @@ from tasks.openmmlab.operations import prepare
 
 DETECTION, SEGMENTATION = ("coco", "voc"), ("voc12", "cityscapes", "ade20k", "coco_stuff")
 CLASSES = {"coco": 80, "voc": 20, "voc12": 21, "cityscapes": 19, "ade20k": 150, "coco_stuff": 171}
-TWICE = {"type": "Resize", "scale_factor": 2.0, "keep_ratio": True}
+TWICE = {"scale": None, "scale_factor": 2.0}
 """Images at twice their size: masks that were doubled come back as they were."""
 _PARTS = {
     "voc": [".dataset.datasets.0", ".dataset.datasets.1"],
