@@ -17,7 +17,8 @@ from adacal.suite.cli import main
 from suite.suite_toys import raw_config, write_base
 
 COMMANDS = (
-    "run", "matrix", "leaderboard", "list", "show", "train", "verify", "convert-checkpoint"
+    "run", "matrix", "leaderboard", "list", "show", "train", "verify", "diff", "published",
+    "submit-check", "convert-checkpoint",
 )  # fmt: skip
 
 
