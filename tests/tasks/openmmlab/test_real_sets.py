@@ -147,5 +147,6 @@ def test_a_run_converts_and_measures(sets: dict[str, RealSet], name: str, tmp_pa
     record = runner.run(config, RecordStore(tmp_path), threads=1)
     assert (record.dataset, record.model, record.n_test) == (name, "small", len(real.truth))
     assert record.metric.name == {"coco": "map_pct", "voc": "map50_pct"}.get(name, "miou_pct")
-    assert record.divergence < 1, record.divergence
+    # random heads: about as unsure of each class at every place, which a detector's sums up
+    assert 0 < record.divergence < (2.0 if name in DETECTION else 0.001)
     assert record.energy.sops > 0 and record.energy.macs < record.energy.ann_macs
