@@ -18,6 +18,7 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_checkpoints import convert_checkpoint
 from adacal.suite.cli_predict import predict
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict):
+for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict, convert_checkpoint):
     main.add_command(_command)
 
 
