@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from adacal.core.candidates import Candidate, layer_error, mean_by_channel, reference_activations
+from adacal.core.candidates import Candidate, layer_error, reference_activations
 from adacal.core.energy import ACCUMULATE_PJ
 from adacal.core.kernels import count_spikes
 from adacal.core.neuron import BurstNeuron, by_channel, per_channel
@@ -62,20 +62,25 @@ class ChannelTables:
         Where even the cheapest choice costs more, it is that one. Exact on the lower convex hull
         of the rate-distortion curve; between two of its points, the cheaper.
         """
-        rows = torch.arange(len(self.cost))
-        best = self.sensitivity.argmin(1)
-        if float(self.cost[rows, best].sum()) <= budget:
+        best = self._best()
+        if self.totals(best)[1] <= budget:
             return best
+        if float(self.cost.amin(1).sum()) > budget:
+            return _least(self.cost, self.sensitivity)
         low, high = 0.0, 1.0
-        while float(self.cost[rows, self.cheapest(high)].sum()) > budget and high < 1e30:
+        while self.totals(self.cheapest(high))[1] > budget and high < 1e30:
             high *= 16
         for _ in range(_BISECTIONS):
             middle = (low * high) ** 0.5 if low > 0 else high / 1024
-            spent = float(self.cost[rows, self.cheapest(middle)].sum())
-            low, high = (middle, high) if spent > budget else (low, middle)
+            over = self.totals(self.cheapest(middle))[1] > budget
+            low, high = (middle, high) if over else (low, middle)
             if low > 0 and high / low < 1 + 1e-9:
                 break
         return self.cheapest(high)
+
+    def range(self) -> tuple[float, float]:
+        """Returns the least cost there is, and that of the choice that hurts least."""
+        return float(self.cost.amin(1).sum()), self.totals(self._best())[1]
 
     def thresholds(self, choice: Tensor) -> dict[str, Tensor]:
         """Returns the chosen θ by site, shape [C] each."""
@@ -87,6 +92,14 @@ class ChannelTables:
         rows = torch.arange(len(choice))
         return float(self.sensitivity[rows, choice].sum()), float(self.cost[rows, choice].sum())
 
+    def _best(self) -> Tensor:
+        return _least(self.sensitivity, self.cost)
+
+
+def _least(first: Tensor, then: Tensor) -> Tensor:
+    """Returns the column of the least `first` of each row [N, K]; of several, the least `then`."""
+    return then.where(first == first.amin(1, keepdim=True), torch.inf).argmin(1)
+
 
 def measure_channels(
     network: SpikingNetwork,
@@ -96,7 +109,8 @@ def measure_channels(
     cost: Cost = "pj",
     divergence: Callable[[Any, Any], Tensor],
     remove_mean: bool = True,
-    grid: Sequence[int] = GRID,
+    noise: float = 1.0,
+    grid: Sequence[float] = GRID,
     generator: torch.Generator | None = None,
 ) -> ChannelTables:
     """Measures both tables of all channels by a few backward passes and one scan a candidate.
@@ -106,6 +120,7 @@ def measure_channels(
         inputs: calibration samples, shape [B, ...], or streams.
         max_spikes: φ of every site.
         cost, divergence, remove_mean, generator: as in `adacal.core.sensitivity.measure_tables`.
+        noise: weight of the error that lumps of current cause.
         grid: θ tried, in quarters of octaves from the channel's largest activation.
     """
     reference = inputs.mean(0) if network.stream else inputs
@@ -118,32 +133,33 @@ def measure_channels(
         for name, activation in after.items()
     }
     samples = reference.shape[0]
-    errors = {
-        name: _Errors.of(network, name, after[name], options, remove_mean)
-        for name, options in candidates.items()
-    }
+    costs, errors = [], {}
+    for name, options in candidates.items():
+        neuron = network.neurons[name]
+        spent, means = _scan(neuron, after[name], options, synapses.get(name), network.T)
+        costs.append(spent / samples)
+        errors[name] = _Errors(
+            neuron=neuron,
+            T=network.T,
+            noise=noise,
+            options=options,
+            harm=torch.zeros(spent.shape, dtype=torch.float64),
+            means=means if remove_mean else torch.zeros_like(means),
+        )
     passes = backward_passes(
         network, reference, plain, candidates, divergence=divergence, generator=generator
     )
     for name, found in passes:
         errors[name].add(after[name].unflatten(0, (samples, -1))[found.samples], found)
-    costs = [
-        _costs(network.neurons[name], after[name], options, synapses.get(name), network.T) / samples
-        for name, options in candidates.items()
-    ]
     return ChannelTables(
         sites=list(candidates),
-        channels=[_count(options) for options in candidates.values()],
+        channels=[options[0].threshold.numel() for options in candidates.values()],
         threshold=torch.cat(
             [torch.stack([o.threshold for o in options], 1) for options in candidates.values()]
-        ),
+        ).cpu(),
         sensitivity=torch.cat([errors[name].harm for name in candidates]),
         cost=torch.cat(costs),
     )
-
-
-def _count(options: Sequence[Candidate]) -> int:
-    return options[0].threshold.numel()
 
 
 def _candidates(
@@ -155,39 +171,55 @@ def _candidates(
     return [Candidate(threshold=largest * step, max_spikes=max_spikes) for step in steps]
 
 
+def _scan(
+    neuron: BurstNeuron,
+    activation: Tensor,
+    options: Sequence[Candidate],
+    behind: Tensor | None,
+    T: int,
+) -> tuple[Tensor, Tensor]:
+    """Returns the cost of all samples and the mean error of each channel and candidate, [C, K].
+
+    Args:
+        neuron: of the site.
+        activation: shape [B*m, C, *].
+        options: candidates.
+        behind: synapses behind each neuron, shape [m, C, *]; None to count spikes.
+        T: steps.
+    """
+    dim, channel = activation.dim(), neuron.channel_dim
+    magnitude, sign = activation.abs(), activation.sign()
+    rows = 1 if behind is None else behind.shape[0]
+    price = None if behind is None else ACCUMULATE_PJ * behind.double()
+    wanted = by_channel(activation, channel).double()
+    costs, means = [], []
+    for option in options:
+        theta = per_channel(option.threshold, dim, channel)
+        counts = count_spikes(magnitude, theta, option.max_spikes, T)
+        fired = counts.unflatten(0, (-1, rows)).sum(0).double()  # over the samples
+        signed = counts.mul_(sign).sum(0, keepdim=True) if neuron.kind == "signed" else fired
+        costs.append(by_channel(fired if price is None else fired * price, channel).sum(1))
+        mean = by_channel(signed, channel).sum(1) / wanted.shape[1]
+        means.append(mean * option.threshold / T - wanted.mean(1))
+    return torch.stack(costs, 1).cpu(), torch.stack(means, 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Errors:
     """Gathers what each candidate of one site's channels does to the output.
 
     Attributes:
+        noise: weight of the error that lumps of current cause.
         harm: sum so far, nats a sample, shape [C, K].
-        means: each channel's mean error by candidate, where a calibration will correct it.
+        means: mean errors that a calibration will correct, shape [C, K]; 0 where none will.
     """
 
     neuron: BurstNeuron
     T: int
+    noise: float
     options: Sequence[Candidate]
     harm: Tensor
-    means: Sequence[Tensor] | None
-
-    @classmethod
-    def of(
-        cls,
-        network: SpikingNetwork,
-        name: str,
-        after: Tensor,
-        options: Sequence[Candidate],
-        remove_mean: bool,
-    ) -> _Errors:
-        neuron, T = network.neurons[name], network.T
-        means = [mean_by_channel(neuron, layer_error(neuron, o, after, T)) for o in options]
-        return cls(
-            neuron=neuron,
-            T=T,
-            options=options,
-            harm=torch.zeros(_count(options), len(options), dtype=torch.float64),
-            means=means if remove_mean else None,
-        )
+    means: Tensor
 
     def add(self, by_sample: Tensor, found: Gradients) -> None:
         """Adds what the gradients of some samples [S, m, C, *] say."""
@@ -200,37 +232,14 @@ class _Errors:
             return tensor.unflatten(0, (-1, rows)).movedim(channel + 1, 1).flatten(2)
 
         gradients = [columns(gradient) for gradient in found.gradients]
-        active = columns(activation != 0)[found.row]
+        sums = [gradient.sum(2, dtype=torch.float64) for gradient in gradients]
         for number, option in enumerate(self.options):
-            error = layer_error(self.neuron, option, activation, self.T)
-            if self.means is not None:
-                error.sub_(self.means[number])
-            of_row = columns(error)[found.row]
-            for gradient in gradients:
-                inner = torch.linalg.vecdot(of_row, gradient).double().square().sum(0)
-                self.harm[:, number] += found.weight * inner.cpu()
-        powers = [(gradient.square() * active).sum((0, 2)) for gradient in gradients]
+            error = columns(layer_error(self.neuron, option, activation, self.T))[found.row]
+            for gradient, whole in zip(gradients, sums, strict=True):
+                inner = torch.linalg.vecdot(error, gradient) - whole * self.means[:, number]
+                self.harm[:, number] += found.weight * inner.square().sum(0).cpu()
+        active = columns(activation != 0)[found.row]
+        power = sum((gradient.square() * active).sum((0, 2)).double() for gradient in gradients)
         thetas = torch.stack([option.threshold for option in self.options], 1)
-        variance = thetas.double().square() / (12 * self.T**2)
-        power = torch.stack(powers).sum(0).double()
+        variance = self.noise * thetas.double().square() / (12 * self.T**2)
         self.harm.add_(found.weight * (power[:, None] * variance).cpu())
-
-
-def _costs(
-    neuron: BurstNeuron,
-    activation: Tensor,
-    options: Sequence[Candidate],
-    behind: Tensor | None,
-    T: int,
-) -> Tensor:
-    """Returns the cost of all samples of each channel and candidate, shape [C, K]."""
-    magnitude, columns = activation.abs(), []
-    for option in options:
-        theta = per_channel(option.threshold, magnitude.dim(), neuron.channel_dim)
-        counts = count_spikes(magnitude, theta, option.max_spikes, T)
-        if behind is not None:
-            counts = (ACCUMULATE_PJ * counts.unflatten(0, (-1, behind.shape[0])) * behind).flatten(
-                0, 1
-            )
-        columns.append(by_channel(counts, neuron.channel_dim).double().sum(1).cpu())
-    return torch.stack(columns, 1)
