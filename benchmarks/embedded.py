@@ -18,6 +18,9 @@ methods = [
     "burst",
     "adafire",
     "adafire_ssc",
+    dict(name="rate_distortion", budget=1),
+    dict(name="rate_distortion", budget=2),
+    dict(name="rate_distortion", budget=4),
     "adaptive_calibration",
     dict(name="adaptive_calibration", iat=dict(rule="agreement")),
 ]

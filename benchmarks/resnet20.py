@@ -17,6 +17,9 @@ methods = [
     dict(name="adafire", budget=4, sensitivity="exact"),
     "adafire_ssc",
     dict(name="adafire_ssc", ssc=dict(max_growth=None)),
+    dict(name="rate_distortion", budget=1),
+    dict(name="rate_distortion", budget=2),
+    dict(name="rate_distortion", budget=4),
     "adaptive_calibration",
     dict(name="adaptive_calibration", iat=dict(rule="agreement")),
 ]

@@ -239,7 +239,8 @@ class _Errors:
                 inner = torch.linalg.vecdot(error, gradient) - whole * self.means[:, number]
                 self.harm[:, number] += found.weight * inner.square().sum(0).cpu()
         active = columns(activation != 0)[found.row]
-        power = sum((gradient.square() * active).sum((0, 2)).double() for gradient in gradients)
+        powers = [(gradient.square() * active).sum((0, 2)) for gradient in gradients]
+        power = torch.stack(powers).sum(0).double()
         thetas = torch.stack([option.threshold for option in self.options], 1)
         variance = self.noise * thetas.double().square() / (12 * self.T**2)
         self.harm.add_(found.weight * (power[:, None] * variance).cpu())

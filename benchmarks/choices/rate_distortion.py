@@ -114,13 +114,13 @@ def cases(sets: list[str], models: list[str], steps: list[int]) -> Iterator[dict
             yield {"dataset": dataset, "model": model, "T": T, "draw": draw, "phi": phi}
 
 
-def measure(path: Path, found: list[dict[str, Any]]) -> None:
-    """Measures the cases that the file lacks; appends a line each."""
+def measure(path: Path, found: list[dict[str, Any]], names: list[str]) -> None:
+    """Measures the cases that the file lacks, under some settings; appends a line each."""
     lines = path.read_text().splitlines() if path.is_file() else []
     done = [json.loads(line)["case"] for line in lines]
     for case in track([c for c in found if c not in done], "cases"):
         of = Case(**case)
-        rows = {name: of.under(setting) for name, setting in SETTINGS.items()}
+        rows = {name: of.under(SETTINGS[name]) for name in ["default", *names]}
         with path.open("a") as file:
             file.write(json.dumps({"case": case, "uniform": of.before, "rows": rows}) + "\n")
 
@@ -140,8 +140,8 @@ def choose(path: Path) -> None:
     groups = sorted(ratios["default"])
     print(f"{'setting':>16}" + "".join(f"{group:>10}" for group in groups) + f"{'agree %':>10}")
     for name, by_group in ratios.items():
-        means = [math.exp(sum(by_group[g]) / len(by_group[g])) for g in groups]
-        agreement = sum(agreed[name]) / len(lines)
+        means = [math.exp(sum(by_group[g]) / max(len(by_group[g]), 1)) for g in groups]
+        agreement = sum(agreed[name]) / len(agreed[name])
         print(f"{name:>16}" + "".join(f"{mean:>10.3f}" for mean in means) + f"{agreement:>10.2f}")
         if name not in {"uniform", "default"} and means[groups.index("all")] < GAIN_NEEDED:
             print(f"{'':>16}  better than the default by the criterion")
@@ -157,10 +157,14 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="JSON lines, one a case")
     parser.add_argument("--sets", nargs="+", default=["mnist5k", "mnist_photos"])
     parser.add_argument("--models", nargs="+", default=["lenet", "resnet20"], choices=list(MODELS))
+    others = [name for name in SETTINGS if name != "default"]
+    parser.add_argument("--settings", nargs="+", default=others, choices=others)
     parser.add_argument("--T", nargs="+", type=int, default=[1, 2, 4])
     options = parser.parse_args()
     if options.what == "measure":
-        measure(options.path, list(cases(options.sets, options.models, options.T)))
+        measure(
+            options.path, list(cases(options.sets, options.models, options.T)), options.settings
+        )
     else:
         choose(options.path)
 

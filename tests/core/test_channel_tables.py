@@ -207,3 +207,23 @@ def test_a_silent_channel_costs_nothing_and_has_a_threshold() -> None:
     found = measured(convert(net, torch.rand(8, 4), T=2), torch.rand(8, 4))
     assert found.cost[1].tolist() == [0.0] * 4 and found.sensitivity[1].tolist() == [0.0] * 4
     assert bool((found.threshold > 0).all())
+
+
+def test_where_only_lumps_count_thresholds_follow_the_third_root() -> None:
+    T, budget = 4, 3000.0
+    spikes, weight = torch.rand(2, 40, 1, generator=seeded(2)).double().mul(5).exp().unbind(0)
+    threshold = torch.logspace(-12, 12, 4000, base=2.0).double().expand(40, -1)
+    tables = ChannelTables(
+        sites=["a"],
+        channels=[40],
+        threshold=threshold,
+        sensitivity=weight * threshold.square() / (12 * T**2),
+        cost=T * spikes / threshold,
+    )
+    root = (spikes / weight).pow(1 / 3)
+    total = float((spikes.pow(2 / 3) * weight.pow(1 / 3)).sum())
+    choice = tables.within(budget)
+    assert torch.allclose(
+        tables.thresholds(choice)["a"], (T * total / budget * root).squeeze(1), rtol=0.01
+    )
+    assert tables.totals(choice)[0] == pytest.approx(total**3 / (12 * budget**2), rel=0.01)
