@@ -29,8 +29,15 @@ calibration = dict(n_samples=128)
 evaluation = dict(batch_size=100, latency_repeats=2)
 exclude = [
     dict(T=32, task="mnist_photos"),
-    dict(T=32, method=["quantized_ann*", "burst*", "ada*", "*mmse*"]),
+    dict(T=32, method=["quantized_ann*", "burst*", "ada*", "rate*", "*mmse*"]),
     dict(
-        T=8, method=["ada*", "burst*", "quantized_ann(max_spikes=2)", "quantized_ann(max_spikes=4)"]
+        T=8,
+        method=[
+            "ada*",
+            "rate*",
+            "burst*",
+            "quantized_ann(max_spikes=2)",
+            "quantized_ann(max_spikes=4)",
+        ],
     ),
 ]

@@ -16,10 +16,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 FAMILIES = {
     "uniform φ": ("snn_calibration_light", "burst(max_spikes=2)", "burst(max_spikes=4)", "burst"),
     "AdaFire": ("adafire(budget=2)", "adafire"),
-    "rate-distortion": (
-        "rate_distortion(budget=1)", "rate_distortion(budget=2)", "rate_distortion",
+    "rate-distortion": tuple(
+        f"rate_distortion({budget}max_spikes=16)" for budget in ("budget=1, ", "budget=2, ", "")
     ),
-}  # fmt: skip
+}
 
 
 def points(dataset: str, model: str, T: int) -> dict[str, list[tuple[float, float, float]]]:

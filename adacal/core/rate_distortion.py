@@ -46,7 +46,7 @@ def rate_distortion(
     budget: float | None = None,
     max_drop: float | None = None,
     unit: Cost = "pj",
-    max_spikes: int = 8,
+    max_spikes: int = 16,
     mode: Literal["none", "light", "advanced"] = "light",
     samples: int = 128,
     check: float = 0.25,
@@ -164,7 +164,7 @@ def check_options(
     if max_drop is not None:
         check_number("max_drop", max_drop, 0, 100, example=0.5)
     check_choice("unit", unit, get_args(Cost))
-    check_whole("max_spikes", max_spikes, example=8)
+    check_whole("max_spikes", max_spikes, example=16)
     check_whole("samples", samples, example=128)
     check_number("check", check, 0, 0.9, example=0.25)
 

@@ -45,7 +45,7 @@ class RateDistortion(Method):
     budget: int = 4
     ratio: float = 1.0
     max_drop: float | None = None
-    max_spikes: int = 8
+    max_spikes: int = 16
     unit: Literal["pj", "spikes"] = "pj"
     samples: int = 128
     check: float = 0.25

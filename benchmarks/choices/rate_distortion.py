@@ -40,7 +40,7 @@ from tasks.classification import ClassificationTask
 SAMPLES = 128
 GAIN_NEEDED = 0.98
 SETTINGS: dict[str, dict[str, Any]] = {
-    "default": {},
+    "default": {},  # and φ = 8
     "noise=0": {"noise": 0.0},
     "noise=0.5": {"noise": 0.5},
     "noise=2": {"noise": 2.0},
@@ -100,7 +100,7 @@ class Case:
 
     def under(self, setting: dict[str, Any]) -> dict[str, Any]:
         """Chooses thresholds under a setting and judges them."""
-        options = dict(setting)
+        options = {"max_spikes": 8, **setting}
         network, inputs = self.uniform(options.pop("given", SAMPLES))
         notes = network.rate_distortion([inputs], budget=self.budget, **options)
         return {**self.judge(network), "kept": notes["kept_as_it_was"]}
@@ -140,7 +140,10 @@ def choose(path: Path) -> None:
     groups = sorted(ratios["default"])
     print(f"{'setting':>16}" + "".join(f"{group:>10}" for group in groups) + f"{'agree %':>10}")
     for name, by_group in ratios.items():
-        means = [math.exp(sum(by_group[g]) / max(len(by_group[g]), 1)) for g in groups]
+        means = [
+            math.exp(sum(by_group[g]) / len(by_group[g])) if by_group[g] else math.nan
+            for g in groups
+        ]
         agreement = sum(agreed[name]) / len(agreed[name])
         print(f"{name:>16}" + "".join(f"{mean:>10.3f}" for mean in means) + f"{agreement:>10.2f}")
         if name not in {"uniform", "default"} and means[groups.index("all")] < GAIN_NEEDED:

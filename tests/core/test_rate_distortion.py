@@ -47,7 +47,7 @@ def test_the_budget_holds_in_what_is_measured_and_the_output_is_nearer(unit: str
     assert spent == pytest.approx(notes["cost"]) and spent <= 1.01 * budget
     assert notes["divergence"] < 0.7 * notes["divergence_before"]
     assert notes["check_samples"] == 24 and notes["cost_unit"] == unit
-    assert all(n.max_spikes == 8 for n in network.neurons.values())
+    assert all(n.max_spikes == 16 for n in network.neurons.values())
 
 
 def test_a_larger_budget_gives_a_network_that_costs_more_and_is_nearer() -> None:
