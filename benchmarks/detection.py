@@ -1,7 +1,7 @@
 # Detection: a small detector converted whole and, as most of the literature does, backbone only.
 #
-# A cell costs T forwards of the test images, so the first 250 of 1,000 are used; φ other than 4 runs
-# one seed, and searches and other φ stop at T=8. About 25 minutes on one core.
+# A cell costs T forwards of the test images, so the first 250 of 1,000 are used; other φ than 4 run
+# with one seed, and they and the searches stop at T=8. About 25 minutes on one core.
 tasks = [dict(name="digit_scenes", max_test_samples=250)]
 models = ["digit_atss", "digit_atss_backbone_only"]
 methods = [
