@@ -18,6 +18,7 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_predict import predict
 
 if TYPE_CHECKING:
     from adacal.suite.store import RecordStore
@@ -207,7 +208,7 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS):
+for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict):
     main.add_command(_command)
 
 
