@@ -44,7 +44,7 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode="whole"),
 )
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=14)
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=16)
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),
@@ -52,7 +52,7 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type="OneCycleLR",
     eta_max=0.1,
-    total_steps=14,
+    total_steps=16,
     pct_start=0.2,
     by_epoch=True,
     convert_to_iter_based=True,
