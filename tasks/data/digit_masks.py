@@ -25,6 +25,7 @@ from adacal.core.checks import check_whole
 from adacal.suite.registry import DATASETS
 from tasks.data.generated import GeneratedFolder, generated_folder
 from tasks.data.scenes import Scene, SceneStyle, compose_scenes
+from tasks.openmmlab.building import Library
 from tasks.openmmlab.data import DenseData
 
 VERSION = 1
@@ -43,14 +44,14 @@ class DigitMasks(DenseData):
     """8,000 training and 500 test images of 64x64 pixels in 11 classes, background included."""
 
     name = "digit_masks"
-    library = "mmseg"
+    library: Library = "mmseg"
 
     def __init__(self, *, train_images: int | None = None, test_images: int | None = None) -> None:
         """Says how large the set is; its files are made when `config` is first asked for.
 
         Args:
-            train_images: makes so many training images instead of 8,000, for quick trials.
-            test_images: makes so many test images instead of 500.
+            train_images: makes the first so many training images only, for quick trials.
+            test_images: makes the first so many test images only.
 
         Raises:
             ConfigError: a number is not 1 or more.
