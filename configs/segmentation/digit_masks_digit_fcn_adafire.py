@@ -4,4 +4,4 @@ _base_ = [
     "../_base_/models/digit_fcn.py",
     "../_base_/methods/adafire.py",
 ]
-conversion = dict(T=8, adafire=dict(max_spikes=(1, 8), budget=4, ratio=1.0))
+conversion = dict(T=8, max_spikes=(1, 8), budget=4, ratio=1.0)
