@@ -1,6 +1,6 @@
 # Segmentation: a small network converted whole and, as most of the literature does, backbone only.
 #
-# A cell costs T forwards of all 500 test images; φ other than 4 runs one seed and the whole network,
+# A cell costs T forwards of all 500 test images; φ other than 4 runs one seed, whole network only,
 # and searches stop at T=8. About 20 minutes on one core.
 tasks = ["digit_masks"]
 models = ["digit_fcn", "digit_fcn_backbone_only"]
