@@ -17,6 +17,7 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_report import report
 
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board, Filters, Ranking
@@ -340,6 +341,9 @@ def _finish(store: RecordStore) -> None:
     from adacal.suite.leaderboard import Filters, Ranking
 
     _leaderboard(store, Ranking(), Filters(), "terminal", write=True, plot=True, check=False)
+
+
+main.add_command(report)
 
 
 def entry() -> None:

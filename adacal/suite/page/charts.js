@@ -1,0 +1,175 @@
+// Curves and bars, drawn by Observable Plot as SVG.
+"use strict";
+Page.HUES = 10;
+Page.SYMBOLS = ["circle", "square", "diamond", "triangle", "star", "wye", "cross"];
+
+// Every method keeps its colour and symbol whatever is filtered.
+Page.scales = () => {
+  const spiking = Page.board.rows.filter((row) => !Page.isControl(row)).map((row) => row.label);
+  const controls = Page.board.rows.filter((row) => row.strictness === "quantised").map((row) => row.label);
+  const [known, grey] = [[...new Set(spiking)].sort(), [...new Set(controls)].sort()];
+  const symbol = (place) => Page.SYMBOLS[(place + Math.floor(place / Page.HUES)) % Page.SYMBOLS.length];
+  return {
+    domain: [...known, ...grey],
+    colours: [...known.map((_, place) => `var(--hue-${place % Page.HUES})`), ...grey.map(() => "var(--control)")],
+    symbols: [...known, ...grey].map((_, place) => symbol(place)),
+  };
+};
+
+Page.points = (rows) =>
+  rows.map((row) => {
+    const [low, high] = Page.interval(row);
+    const { uj, low_uj, high_uj, front } = Page.energyOf(row);
+    return { row, label: row.label, T: row.T, score: row.score, low, high, uj, low_uj, high_uj, front,
+      control: Page.isControl(row) };
+  }).filter((point) => point.score !== null && point.uj !== null);
+
+// Where the metric's axis ends, so that far losers do not press the rest into a line.
+Page.domain = (points) => {
+  const scores = points.map((point) => point.score);
+  const [least, most] = d3.extent(scores);
+  if (scores.length < 2) return [least - 1, most + 1];
+  const margin = (from, to) => 0.06 * Math.max(to - from, 0.5);
+  if (Page.state.far) return [least - margin(least, most), most + margin(least, most)];
+  if (Page.board.higher_is_better) {
+    const floor = Math.max(least, most - 2.5 * Math.max(most - d3.quantile(scores, 0.35), 0.4));
+    return [floor - margin(floor, most), most + margin(floor, most)];
+  }
+  const unit = Math.max(d3.quantile(scores, 0.65) - least, 0.1 * Math.abs(least));
+  const roof = Math.min(most, least + 2.5 * unit);
+  return [least - 0.06 * (roof - least), roof + 0.06 * (roof - least)];
+};
+
+Page.told = (point) =>
+  `${point.label}${point.T ? `, T=${point.T}` : ""}\n`
+    + `${Page.words(Page.board.metric)} ${Page.number(point.score, 2)} [${Page.number(point.low, 2)}, `
+    + `${Page.number(point.high, 2)}] ${Page.board.unit}\n${Page.number(point.uj, 3)} µJ`;
+
+Page.curve = (holder, points, x, scale, more, described) => {
+  const { domain, colours, symbols } = Page.scales();
+  const drawn = points.filter((point) => point.T);
+  const ann = points.filter((point) => point.row.strictness === "none").slice(0, 1);
+  const range = Page.domain(points);
+  const inside = drawn.filter((point) => point.score >= range[0] && point.score <= range[1]);
+  const line = (some, dash) => Plot.line(some, { x, y: "score", z: "label", stroke: "label", sort: "T",
+    strokeWidth: 1.3, strokeDasharray: dash, clip: true });
+  const width = Math.max(holder.clientWidth, 260);
+  const plot = Plot.plot({
+    width, height: Math.round(Math.min(400, Math.max(280, width * 0.62))),
+    marginLeft: 48, marginRight: 16, marginBottom: 42, insetLeft: 8, insetRight: 8,
+    style: { fontSize: "12px", background: "transparent", color: "inherit", overflow: "visible" },
+    ariaLabel: described, ariaDescription: "The same numbers stand in the table below.",
+    x: { ...scale, grid: true }, color: { domain, range: colours }, symbol: { domain, range: symbols },
+    y: { domain: range, grid: true, label: `↑ ${Page.words(Page.board.metric)} (${Page.board.unit})` },
+    marks: [
+      Plot.ruleY(ann, { y: "score", strokeDasharray: "5 4", strokeOpacity: 0.6, clip: true }),
+      ...more(range),
+      Plot.ruleX(drawn, { x, y1: "low", y2: "high", stroke: "label", strokeOpacity: 0.6, clip: true }),
+      line(drawn.filter((point) => !point.control), null),
+      line(drawn.filter((point) => point.control), "2 3"),
+      Plot.dot(inside, { x, y: "score", stroke: "label", fill: "label", symbol: "label", r: 3.6 }),
+      Plot.tip([...inside, ...(x === "uj" ? ann : [])], Plot.pointer({ x, y: "score", title: Page.told,
+        fill: "var(--paper)", stroke: "var(--line)" })),
+    ],
+  });
+  plot.addEventListener("click", () => plot.value && Page.change({ run: plot.value.row.runs[0] }));
+  holder.replaceChildren(plot);
+};
+
+Page.showCurves = (rows) => {
+  const points = Page.points(rows);
+  const metric = Page.words(Page.board.metric);
+  const reading = Page.state.energy.replace("_", " ");
+  const [energy, steps] = ["energy-chart", "steps-chart"].map((id) => document.getElementById(id));
+  document.getElementById("energy-title").textContent =
+    `${metric} against energy (${reading}), numbers at the points are T, bars their intervals`;
+  document.getElementById("steps-title").textContent =
+    `${metric} against T (of controls: their levels); the dashed line is the ANN`;
+  for (const holder of [energy, steps]) holder.replaceChildren();
+  document.getElementById("cut").textContent = "";
+  document.getElementById("legend").replaceChildren();
+  if (!points.length) return;
+  const front = points.filter((point) => point.front && !point.control).sort((a, b) => a.uj - b.uj);
+  const ann = points.filter((point) => point.row.strictness === "none");
+  const near = (range) => points.filter((point) => point.T && point.score >= range[0] && point.score <= range[1]);
+  const isPositive = points.every((point) => point.uj > 0);
+  const inRange = points.filter((point) => point.score >= Page.domain(points)[0] && point.score <= Page.domain(points)[1]);
+  const [least, most] = d3.extent(inRange, (point) => point.uj);
+  const scale = { type: isPositive ? "log" : "linear", label: "energy a sample (µJ) →", tickFormat: "~g",
+    domain: isPositive ? [least / 1.15, most * 1.15] : [0, most * 1.1], ticks: 6 };
+  Page.curve(energy, points, "uj", scale, (range) => [
+    Plot.line(front, { x: "uj", y: "score", strokeWidth: 9, strokeOpacity: 0.16, strokeLinecap: "round",
+      strokeLinejoin: "round", clip: true }),
+    Plot.ruleY(near(range), { y: "score", x1: "low_uj", x2: "high_uj", stroke: "label", strokeOpacity: 0.5, clip: true }),
+    Plot.text(near(range), { x: "uj", y: "score", text: (point) => String(point.T), dx: 6, dy: -8, fill: "label", fontSize: 10.5 }),
+    Plot.dot(ann, { x: "uj", y: "score", symbol: () => "star", r: 7, fill: "currentColor" }),
+  ], `${metric} against energy`);
+  const times = [...new Set(points.map((point) => point.T).filter(Boolean))].sort((a, b) => a - b);
+  if (times.length) {
+    Page.curve(steps, points, "T", { type: "log", base: 2, domain: [times[0] / 1.08, times.at(-1) * 1.08],
+      ticks: times, tickFormat: "d", label: "T →" }, () => [], `${metric} against T`);
+  }
+  Page.showLegend(points);
+  const below = points.filter((point) => !inRange.includes(point)).length;
+  document.getElementById("cut").textContent =
+    below ? `${below} row${below > 1 ? "s" : ""} far below the rest ${below > 1 ? "are" : "is"} not drawn.` : "";
+};
+
+Page.showLegend = (points) => {
+  const { domain, colours, symbols } = Page.scales();
+  const entry = (symbol, colour, label) => {
+    const shape = d3.create("svg").attr("width", 16).attr("height", 16).attr("viewBox", "-8 -8 16 16").attr("aria-hidden", "true");
+    const kind = d3[`symbol${symbol[0].toUpperCase()}${symbol.slice(1)}`];
+    shape.append("path").attr("d", d3.symbol(kind, 60)()).attr("fill", colour);
+    return Page.make("span", {}, shape.node(), label);
+  };
+  const entries = domain.flatMap((label, place) => {
+    const point = points.find((one) => one.label === label);
+    return point ? [entry(symbols[place], colours[place], point.control ? `${label} (control)` : label)] : [];
+  });
+  if (points.some((point) => point.row.strictness === "none")) entries.push(entry("star", "currentColor", "ANN"));
+  document.getElementById("legend").replaceChildren(...entries);
+};
+
+// Bars of one quantity, a layer each.
+Page.bars = (title, names, values, format) => {
+  const rows = names.map((name, place) => ({ name: `${place + 1} ${name}`, value: values[place] }));
+  const short = (name) => (name.length > 24 ? `${name.slice(0, 8)}…${name.slice(-15)}` : name);
+  const plot = Plot.plot({
+    width: 340, height: 34 + 17 * rows.length, marginLeft: 150, marginRight: 52, marginTop: 4, marginBottom: 6,
+    style: { fontSize: "11px", background: "transparent", color: "inherit" }, ariaLabel: title,
+    x: { axis: null, domain: [0, d3.max(rows, (row) => row.value) || 1] },
+    y: { domain: rows.map((row) => row.name), label: null, tickFormat: short, tickSize: 0 },
+    marks: [
+      Plot.barX(rows, { x: "value", y: "name", fill: "var(--hue-0)", insetTop: 1, insetBottom: 1 }),
+      Plot.text(rows, { x: (row) => row.value ?? 0, y: "name", text: (row) => format(row.value), textAnchor: "start", dx: 4 }),
+    ],
+  });
+  return Page.make("figure", {}, Page.make("figcaption", {}, title), plot);
+};
+
+// How many samples stopped after how many steps.
+Page.exits = (histogram, T) => {
+  const total = d3.sum(histogram);
+  const rows = d3.range(1, T + 1).map((step) => ({ step, share: (100 * (histogram[step] ?? 0)) / total }));
+  const plot = Plot.plot({
+    width: 340, height: 190, marginLeft: 40, style: { fontSize: "11px", background: "transparent", color: "inherit" },
+    ariaLabel: "early exits", x: { label: "steps until the answer →" }, y: { label: "↑ samples (%)", grid: true },
+    marks: [Plot.barY(rows, { x: "step", y: "share", fill: "var(--hue-2)" }),
+      Plot.text(rows.filter((row) => row.share), { x: "step", y: "share", dy: -6, text: (row) => Page.number(row.share, 1) }),
+      Plot.ruleY([0])],
+  });
+  return Page.make("figure", {}, Page.make("figcaption", {}, "early exits: samples by steps used"), plot);
+};
+
+Page.bySteps = (values, ann) => {
+  const rows = values.map((value, place) => ({ step: place + 1, value }));
+  const plot = Plot.plot({
+    width: 340, height: 190, marginLeft: 44, style: { fontSize: "11px", background: "transparent", color: "inherit" },
+    ariaLabel: "metric after each step", x: { label: "steps →", ticks: rows.map((row) => row.step).slice(0, 16), tickFormat: "d" },
+    y: { label: `↑ ${Page.words(Page.board.metric)} (${Page.board.unit})`, grid: true, nice: true },
+    marks: [Plot.ruleY([ann], { strokeDasharray: "5 4" }), Plot.line(rows, { x: "step", y: "value", stroke: "var(--hue-0)" }),
+      Plot.dot(rows, { x: "step", y: "value", fill: "var(--hue-0)", r: 3 })],
+  });
+  return Page.make("figure", {}, Page.make("figcaption", {}, "this run after each of its steps; the dashed line is the ANN"), plot);
+};
