@@ -1,4 +1,4 @@
-"""The page of `adacal report`: one HTML file made from records, which needs nothing from outside."""
+"""The page of `adacal report`: one HTML file of all records that loads nothing from outside."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from adacal.suite.store import RecordStore, write_replacing
 LIMIT_BYTES = 3_000_000
 PICTURE_WIDTH = 1000
 MOST_PICTURES = 24
+FIRST_SEEDS = "layers are shown of the first seed of each row only"
 SCRIPTS = ("vendor/d3.min.js", "vendor/plot.min.js", "table.js", "charts.js", "page.js")
 
 
@@ -54,22 +55,24 @@ def write_report(results: Path, out: Path) -> Report:
     """
     records, warnings = RecordStore(results).read_all()
     pictures, unreadable = find_pictures(results, records)
-    html, notes = "", ()
+    html = ""
+    notes: tuple[str, ...] = ()
     for every_layer, shown, notes in (
         (True, pictures, ()),
-        (False, pictures, ("layers are shown of the first seed of each row only",)),
-        (False, [], ("layers are shown of the first seed of each row only", "no pictures fit")),
+        (False, pictures, (FIRST_SEEDS,)),
+        (False, [], (FIRST_SEEDS, "no pictures fit")),
     ):
         html = render(records, results, pictures=shown, every_layer=every_layer, notes=notes)
         if len(html.encode()) <= LIMIT_BYTES:
             break
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_replacing(out, html)
     except OSError as error:
         raise DataError(
-            f"the page {out} cannot be written ({error.strerror}); name another file with --out"
+            f"the folder {out.parent} cannot be made ({error.strerror}); name another file with "
+            "--out"
         ) from error
+    write_replacing(out, html)
     return Report(out, len(html.encode()), (*warnings, *unreadable, *notes))
 
 
@@ -109,9 +112,7 @@ def render(
     )
 
 
-def find_pictures(
-    results: Path, records: Sequence[RunRecord]
-) -> tuple[list[Picture], list[str]]:
+def find_pictures(results: Path, records: Sequence[RunRecord]) -> tuple[list[Picture], list[str]]:
     """Returns the pictures there are, shrunk, and a sentence for each file that is none.
 
     Looked at are the documentation's (in a checkout) and what `adacal show --pictures` drew of
@@ -127,7 +128,7 @@ def find_pictures(
     found, warnings = [], []
     for path in paths[:MOST_PICTURES]:
         try:
-            found.append(shrink(path, titles.get(path.name, path.stem.replace("_", " "))))
+            found.append(shrink(path, titles.get(path.name, f"documentation: {path.stem}")))
         except OSError as error:
             warnings.append(f"ignored: {path} is no picture ({error}); draw it again")
     if len(paths) > MOST_PICTURES:
@@ -147,7 +148,7 @@ def shrink(path: Path, title: str) -> Picture:
         small = image.convert("RGB")
     small.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=72, method=6)
+    small.save(buffer, "WEBP", quality=72)
     text = base64.b64encode(buffer.getvalue()).decode()
     return Picture(title, f"data:image/webp;base64,{text}", small.width, small.height)
 
@@ -165,10 +166,11 @@ def _packed(data: dict[str, Any]) -> str:
 
 
 def _machines(records: Sequence[RunRecord]) -> list[str]:
+    places = [record.environment for record in records]
     return sorted(
         {
-            f"{place.accelerator or place.processor}, {place.threads} threads, "
-            f"torch {place.torch}, Python {place.python}"
-            for place in (record.environment for record in records)
+            f"{place.accelerator or place.processor}, {place.threads} "
+            f"thread{'s' if place.threads != 1 else ''}, torch {place.torch}, Python {place.python}"
+            for place in places
         }
     )

@@ -49,7 +49,11 @@ Page.change = (some) => {
   Object.assign(Page.state, cleared, some);
   Page.state.board = Number(Page.state.board);
   Page.writeAddress();
-  Page.show();
+  const keys = Object.keys(some);
+  // A table that stays as it is keeps the place of the keyboard's focus.
+  if (keys.every((key) => key === "run")) Page.showRun();
+  else if (keys.every((key) => key === "theme")) Page.showTheme();
+  else Page.show();
 };
 
 Page.options = (id, entries, chosen) => {
@@ -98,8 +102,10 @@ Page.showRun = () => {
     if (dialog.open) dialog.close();
     return;
   }
+  const isAtSeeds = document.activeElement?.closest(".seeds");
   document.getElementById("run-body").replaceChildren(...Page.describe(row, run));
   if (!dialog.open) dialog.showModal();
+  if (isAtSeeds) dialog.querySelector('[aria-pressed="true"]').focus();
 };
 
 Page.describe = (row, id) => {
@@ -142,6 +148,8 @@ Page.describe = (row, id) => {
 Page.list = (entries) =>
   Page.make("dl", {}, ...entries.flatMap(([name, value]) => [Page.make("dt", {}, name), Page.make("dd", {}, value)]));
 
+Page.threads = ({ threads }) => `${threads} thread${threads === 1 ? "" : "s"}`;
+
 Page.origin = (id, run) => {
   const shared = (place) => Page.data.shared[place];
   const place = shared(run.environment);
@@ -155,8 +163,8 @@ Page.origin = (id, run) => {
     ["calibration", `${run.calibration.samples} samples in ${Page.number(run.calibration.seconds, 1)} s; sha256 of their positions ${shared(run.calibration.indices_sha256)}`],
     ["versions", `adacal ${place.adacal}, torch ${place.torch}, numpy ${place.numpy}, Python ${place.python}`],
     ["commit", place.commit ? place.commit + (place.dirty ? ", with changes" : "") : "unknown"],
-    ["machine", `${place.accelerator || place.processor}, ${place.platform}, ${place.device}, ${place.threads} threads`],
-    ["wall time", latency ? `median of ${latency.repeats} calls, ${latency.batch} samples a call, ${latency.threads} threads, ${latency.device}` : "not measured"],
+    ["machine", `${place.accelerator || place.processor}, ${place.platform}, ${place.device}, ${Page.threads(place)}`],
+    ["wall time", latency ? `median of ${latency.repeats} calls, ${latency.batch} samples a call, ${Page.threads(latency)}, ${latency.device}` : "not measured"],
   ]), Page.make("details", {}, Page.make("summary", {}, "config of the run"),
     Page.make("pre", {}, JSON.stringify(config, null, 1))));
 };
@@ -182,7 +190,10 @@ Page.listen = () => {
   });
 };
 
-Page.unpack().then((data) => {
+if (!("DecompressionStream" in window)) {
+  document.getElementById("about").textContent =
+    "This browser cannot unpack the page's data; open it with one of 2023 or newer.";
+} else Page.unpack().then((data) => {
   Page.data = data;
   Page.readAddress();
   Page.listen();

@@ -30,6 +30,9 @@ Page.count = (value) => {
 Page.words = (metric) =>
   metric.replace(/_pct$/, "").replaceAll("_", " ").replace("miou", "mIoU").replace(/\bmap\b/, "mAP");
 
+// Text that may break after the signs that names are made of, rather than within a word.
+Page.breakable = (text) => text.split(/(?<=[_(,=/])/).flatMap((part) => [part, document.createElement("wbr")]);
+
 Page.isControl = (row) => row.strictness === "none" || row.strictness === "quantised";
 Page.energyOf = (row) => row.energy[Page.state.energy];
 Page.rankOf = (row) => Page.energyOf(row)[Page.state.order === "energy" ? "rank_by_energy" : "rank"];
@@ -56,18 +59,18 @@ Page.columns = () => {
     { key: "label", title: "method", value: (row) => row.label, text: (row) => row.label, name: true },
     { key: "spikes-are", title: "spikes are", value: (row) => row.strictness, left: true, minor: true },
     { key: "T", title: "T", value: (row) => row.T || null, text: (row) => row.T || "–" },
-    { key: "phi", title: "mean φ", value: (row) => row.mean_max_spikes, digits: 2, minor: true },
-    { key: "steps", title: "mean steps", value: (row) => row.mean_timesteps || null, digits: 2 },
-    { key: "seen", title: "seen (ms)", value: (row) => row.recording_ms, digits: 0, minor: true },
     { key: "score", title: `${Page.words(metric)} (${unit})`, value: (row) => row.score, text: score,
       falls: Page.board.higher_is_better },
     { key: "drop", title: `drop (${points}) [95 %]`, value: (row) => row.drop, text: drop },
-    { key: "spikes", title: "spikes", value: (row) => row.spikes, text: (row) => count(row.spikes), minor: true },
-    { key: "sops", title: "SOPs", value: (row) => row.sops, text: (row) => count(row.sops) },
-    { key: "macs", title: "MACs", value: (row) => row.macs, text: (row) => count(row.macs) },
     { key: "energy", title: "energy (µJ)", value: (row) => energyOf(row).uj, digits: 3 },
     { key: "to-ann", title: "× ANN", value: (row) => energyOf(row).to_ann, digits: 2 },
     { key: "to-quantised", title: "× quantised", value: (row) => energyOf(row).to_quantised, digits: 2 },
+    { key: "phi", title: "mean φ", value: (row) => row.mean_max_spikes, digits: 2, minor: true },
+    { key: "steps", title: "mean steps", value: (row) => row.mean_timesteps || null, digits: 2 },
+    { key: "seen", title: "seen (ms)", value: (row) => row.recording_ms, digits: 0, minor: true },
+    { key: "spikes", title: "spikes", value: (row) => row.spikes, text: (row) => count(row.spikes), minor: true },
+    { key: "sops", title: "SOPs", value: (row) => row.sops, text: (row) => count(row.sops) },
+    { key: "macs", title: "MACs", value: (row) => row.macs, text: (row) => count(row.macs) },
     { key: "calibration", title: "calibration (s)", value: (row) => row.calibration_s, digits: 1, minor: true },
     { key: "wall", title: "ms/sample", value: (row) => row.snn_ms, digits: 2, minor: true },
     { key: "seeds", title: "seeds", value: (row) => row.seeds, minor: true },
@@ -129,7 +132,8 @@ Page.showTable = (rows) => {
       const text = Page.cell(column, row);
       if (!column.name) return Page.make("td", { class: classes(column) }, text);
       const open = () => Page.change({ run: row.runs[0] });
-      const button = Page.make("button", { type: "button", class: "open", "data-run": row.runs[0], onclick: open }, text);
+      const button = Page.make("button", { type: "button", class: "open", "data-run": row.runs[0], onclick: open },
+        ...Page.breakable(text));
       return Page.make("th", { scope: "row", class: classes(column) }, button);
     });
     const kind = Page.isControl(row) ? "control" : Page.rankOf(row) === 1 ? "first" : null;
