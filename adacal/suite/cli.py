@@ -17,6 +17,7 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_new import new
 from adacal.suite.cli_report import report
 
 if TYPE_CHECKING:
@@ -343,6 +344,7 @@ def _finish(store: RecordStore) -> None:
     _leaderboard(store, Ranking(), Filters(), "terminal", write=True, plot=True, check=False)
 
 
+main.add_command(new)
 main.add_command(report)
 
 
