@@ -26,9 +26,11 @@ help:  ## print this list
 demo: $(STAMP) opencv  ## set up, run the embedded benchmark, print the leaderboard
 	@$(BIN)/adacal matrix $(MATRIX) --results $(RESULTS) $(DEMO_ARGS)
 	@$(BIN)/adacal leaderboard --by energy --results $(RESULTS)
+	@$(BIN)/adacal report --results $(RESULTS)
 	@echo
 	@echo "Records:      $(RESULTS)/records/       one JSON file a run; adacal show explains one"
 	@echo "Leaderboards: $(RESULTS)/leaderboards/  tables and pictures made from the records"
+	@echo "Page:         $(RESULTS)/report.html    all of it, to sort, filter and look into"
 
 test: $(STAMP) opencv  ## set up, run everything the CI runs: lint, format check, types, tests
 	@$(MAKE) --no-print-directory lint types unit

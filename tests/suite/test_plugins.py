@@ -16,9 +16,13 @@ from adacal.methods import plugins
 from adacal.methods.base import load_methods
 from adacal.suite.cli import main
 from adacal.suite.config import load, resolve
+from adacal.suite.leaderboard import Ranking, boards
 from adacal.suite.matrix import expand
-from adacal.suite.registry import load_tasks
+from adacal.suite.registry import DATASETS, TASKS, load_tasks
+from adacal.suite.runner import run
 from adacal.suite.scaffold import start
+from adacal.suite.session import build_task
+from adacal.suite.store import RecordStore
 from suite.suite_toys import raw_config, write_base
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -157,6 +161,26 @@ def test_a_config_imports_the_module_it_names(
     (tmp_path / "toy_imported.py").write_text("1 / 0\n")
     with pytest.raises(ConfigError, match=r"failed \(ZeroDivisionError: division by zero\)"):
         resolve(values)
+
+
+@pytest.mark.parametrize("kind", ["task", "dataset"])
+def test_a_task_or_dataset_of_a_folder_elsewhere_is_found_by_its_config(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_tasks()
+    name = f"my_plugged_{kind}"
+    started = start(kind, name, tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = load(next(path for path in started.paths if path.name == f"run_{name}.py"))
+    try:
+        task = build_task(config)
+        assert task.dataset_name == name and len(task.example_input()) == 2
+        if kind == "task":
+            record = run(config, RecordStore(tmp_path / "results"))
+            (board,) = boards([record], Ranking())
+            assert board.title == f"{name} / mlp ({name})" and len(board.rows) == 1
+    finally:
+        del {"task": TASKS, "dataset": DATASETS}[kind].module_dict[name], sys.modules[name]
 
 
 def test_a_matrix_takes_a_method_without_a_file_by_its_type(tmp_path: Path) -> None:

@@ -16,13 +16,17 @@ Page.scales = () => {
   };
 };
 
-Page.points = (rows) =>
-  rows.map((row) => {
+Page.points = (rows) => {
+  const labels = [...new Set(rows.filter((row) => row.T).map((row) => row.label))].sort();
+  // Methods at one T stand side by side, or their intervals would hide one another.
+  const aside = (label) => 0.025 * (labels.indexOf(label) - (labels.length - 1) / 2);
+  return rows.map((row) => {
     const [low, high] = Page.interval(row);
     const { uj, low_uj, high_uj, front } = Page.energyOf(row);
-    return { row, label: row.label, T: row.T, score: row.score, low, high, uj, low_uj, high_uj, front,
+    return { row, label: row.label, T: row.T, near: row.T * 2 ** aside(row.label), score: row.score, low, high, uj, low_uj, high_uj, front,
       control: Page.isControl(row) };
   }).filter((point) => point.score !== null && point.uj !== null);
+};
 
 // Where the metric's axis ends, so that far losers do not press the rest into a line.
 Page.domain = (points) => {
@@ -41,7 +45,7 @@ Page.domain = (points) => {
 };
 
 Page.told = (point) =>
-  `${point.label}${point.T ? `, T=${point.T}` : ""}\n`
+  `${point.label}\n${point.T ? `T=${point.T}, ` : ""}`
     + `${Page.words(Page.board.metric)} ${Page.number(point.score, 2)} [${Page.number(point.low, 2)}, `
     + `${Page.number(point.high, 2)}] ${Page.board.unit}\n${Page.number(point.uj, 3)} µJ`;
 
@@ -68,7 +72,7 @@ Page.curve = (holder, points, x, scale, more, described) => {
       line(drawn.filter((point) => !point.control), null),
       line(drawn.filter((point) => point.control), "2 3"),
       Plot.dot(inside, { x, y: "score", stroke: "label", fill: "label", symbol: "label", r: 3.6 }),
-      Plot.tip([...inside, ...(x === "uj" ? ann : [])], Plot.pointer({ x, y: "score", title: Page.told,
+      Plot.tip([...inside, ...(x === "uj" ? ann : [])], Plot.pointer({ x, y: "score", title: Page.told, lineWidth: 32,
         fill: "var(--paper)", stroke: "var(--line)" })),
     ],
   });
@@ -106,8 +110,8 @@ Page.showCurves = (rows) => {
   ], `${metric} against energy`);
   const times = [...new Set(points.map((point) => point.T).filter(Boolean))].sort((a, b) => a - b);
   if (times.length) {
-    Page.curve(steps, points, "T", { type: "log", base: 2, domain: [times[0] / 1.08, times.at(-1) * 1.08],
-      ticks: times, tickFormat: "d", label: "T →" }, () => [], `${metric} against T`);
+    Page.curve(steps, points, "near", { type: "log", base: 2, domain: [times[0] / 1.25, times.at(-1) * 1.25],
+      ticks: times, tickFormat: "d", label: "T, methods side by side →" }, () => [], `${metric} against T`);
   }
   Page.showLegend(points);
   const below = points.filter((point) => !inRange.includes(point)).length;
