@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adacal.core.energy import ACCUMULATE_PJ, MAC_PJ
-from adacal.suite.leaderboard import ENERGY_MODELS, Board, Ranking, boards
+from adacal.suite.leaderboard import ENERGY_MODELS, Board, Ranking, boards, rank
 from adacal.suite.records import RunRecord
 
 DIGITS = 5
@@ -56,17 +56,10 @@ def page_data(records: Sequence[RunRecord], *, every_layer: bool = True) -> dict
         model: boards(records, Ranking(by="accuracy", energy_model=model))
         for model in ENERGY_MODELS
     }
-    by_energy = {
-        model: boards(records, Ranking(by="energy", energy_model=model, max_drop=MAX_DROP))
-        for model in ENERGY_MODELS
-    }
     found = []
     for position, board in enumerate(by_model[ENERGY_MODELS[0]]):
         own = [record for record in records if _belongs(record, board)]
-        readings = {
-            model: (_keyed(by_model[model][position]), _keyed(by_energy[model][position]))
-            for model in ENERGY_MODELS
-        }
+        readings = {model: _readings(by_model[model][position], model) for model in ENERGY_MODELS}
         found.append(_board(board, own, readings))
     first = {row["runs"][0] for board in found for row in board["rows"]}
     return {
@@ -132,10 +125,24 @@ def _belongs(record: RunRecord, board: Board) -> bool:
     )
 
 
-def _keyed(board: Board) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    """Returns a board's rows by what tells them apart, whatever their order."""
-    rows = board.rows.to_dict("records")
-    return {_key(row): {str(name): value for name, value in row.items()} for row in rows}
+def _readings(board: Board, energy_model: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Returns what one energy model says of a board's rows, by what tells the rows apart."""
+    by_energy = Ranking(by="energy", energy_model=energy_model, max_drop=MAX_DROP)
+    again = rank(board.rows.drop(columns="rank"), by_energy).to_dict("records")
+    second = {_key(row): int(row["rank"]) for row in again}
+    return {
+        _key(row): {
+            "rank": int(row["rank"]),
+            "rank_by_energy": second[_key(row)],
+            "uj": _plain(row["energy_uj"]),
+            "low_uj": _plain(row["energy_low_uj"]),
+            "high_uj": _plain(row["energy_high_uj"]),
+            "to_ann": _plain(row["energy_to_ann"]),
+            "to_quantised": _plain(row["energy_to_quantised"]),
+            "front": bool(row["pareto"]),
+        }
+        for row in board.rows.to_dict("records")
+    }
 
 
 def _key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
@@ -145,16 +152,13 @@ def _key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
 def _board(
     board: Board,
     records: Sequence[RunRecord],
-    readings: Mapping[str, tuple[Mapping[Any, Any], Mapping[Any, Any]]],
+    readings: Mapping[str, Mapping[tuple[Any, ...], dict[str, Any]]],
 ) -> dict[str, Any]:
     rows = []
     for row in board.rows.to_dict("records"):
         values = {name: _plain(row[name]) for name in COLUMNS}
         values["runs"] = _runs(str(row["record"]), records)
-        values["energy"] = {
-            model: _energy(by_accuracy[_key(row)], by_energy[_key(row)])
-            for model, (by_accuracy, by_energy) in readings.items()
-        }
+        values["energy"] = {model: reading[_key(row)] for model, reading in readings.items()}
         rows.append(values)
     return {
         "task": board.task,
@@ -166,19 +170,6 @@ def _board(
         "checkpoint": board.checkpoint,
         "n_test": board.n_test,
         "rows": rows,
-    }
-
-
-def _energy(by_accuracy: Mapping[str, Any], by_energy: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "rank": int(by_accuracy["rank"]),
-        "rank_by_energy": int(by_energy["rank"]),
-        "uj": _plain(by_accuracy["energy_uj"]),
-        "low_uj": _plain(by_accuracy["energy_low_uj"]),
-        "high_uj": _plain(by_accuracy["energy_high_uj"]),
-        "to_ann": _plain(by_accuracy["energy_to_ann"]),
-        "to_quantised": _plain(by_accuracy["energy_to_quantised"]),
-        "front": bool(by_accuracy["pareto"]),
     }
 
 

@@ -117,7 +117,9 @@ def start(kind: str, name: str, folder: Path | None = None, checkout: Path = CHE
         texts, root = _package(kind, scaffold), folder
         run = folder / f"run_{name}.py"
         first = f"adacal train {run} && " if kind == "dataset" else ""
-        hint = f"change them, then: pip install {folder} && {first}adacal run {run}"
+        # Without the dot pip would take the folder for the name of a package.
+        package = folder if folder.is_absolute() else f"./{folder}"
+        hint = f"change them, then: pip install {package} && {first}adacal run {run}"
     example_class = _class_name(scaffold.example)
     paths = {root / place.format(name=name): text for place, text in texts.items()}
     for path in paths:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from adacal.core.errors import ConfigError
 from adacal.methods import plugins
-from adacal.methods.base import load_methods
+from adacal.methods.base import METHODS, load_methods
 from adacal.suite.cli import main
 from adacal.suite.config import load, resolve
 from adacal.suite.leaderboard import Ranking, boards
@@ -33,7 +33,6 @@ USE = """
 import sys
 from click.testing import CliRunner
 from adacal.suite.cli import main
-from methods import test_contract
 
 def adacal(*words):
     ran = CliRunner().invoke(main, list(words))
@@ -43,12 +42,8 @@ def adacal(*words):
 name, config, results = sys.argv[1:]
 words = ("--results", results)
 assert name in adacal("list", "methods")
-test_contract.test_a_method_builds_predicts_meters_and_reports(name)
-test_contract.test_a_method_is_right_where_the_ann_is(name)
-test_contract.test_the_same_generator_gives_the_same_network(name)
-test_contract.test_a_method_is_frozen_keyword_only_and_has_defaults(name)
-adacal("run", config, *words, "--cfg-options", "task.max_test_samples=50",
-       "calibration.n_samples=128", "conversion.T=2")
+adacal("run", config, *words, "--cfg-options", "task.max_test_samples=50", "conversion.T=2",
+       "evaluation.latency_repeats=0")
 assert f"| {name}(max_spikes=2) | burst | 2 |" in adacal("leaderboard", *words, "--format", "md")
 """
 
@@ -68,10 +63,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_an_installed_plug_in_is_listed_keeps_the_contract_runs_and_is_ranked(
-    site: Path, tmp_path: Path
-) -> None:
-    paths = [site, CHECKOUT, CHECKOUT / "tests"]
+def test_an_installed_plug_in_is_listed_runs_and_is_ranked(site: Path, tmp_path: Path) -> None:
+    paths = [site, CHECKOUT]
     config = site.parent / "source" / f"run_{NAME}.py"
     ran = subprocess.run(
         [sys.executable, "-c", USE, NAME, str(config), str(tmp_path / "results")],
@@ -79,6 +72,29 @@ def test_an_installed_plug_in_is_listed_keeps_the_contract_runs_and_is_ranked(
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
+
+
+def test_an_installed_plug_in_keeps_the_contract_of_methods(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from methods import test_cards, test_contract
+
+    load_methods()
+    monkeypatch.syspath_prepend(str(site))
+    plugins.installed.cache_clear()
+    try:
+        load_methods()
+        assert METHODS.get(NAME).__module__ == NAME
+        test_contract.test_a_method_builds_predicts_meters_and_reports(NAME)
+        test_contract.test_a_method_is_right_where_the_ann_is(NAME)
+        test_contract.test_the_same_generator_gives_the_same_network(NAME)
+        test_contract.test_a_method_is_frozen_keyword_only_and_has_defaults(NAME)
+        test_cards.test_every_method_has_a_complete_card(NAME)
+    finally:
+        monkeypatch.undo()
+        plugins.installed.cache_clear()
+        plugins._outcomes.pop(NAME, None)
+        del METHODS.module_dict[NAME], sys.modules[NAME]
 
 
 @pytest.fixture

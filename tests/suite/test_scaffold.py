@@ -203,4 +203,4 @@ def test_without_a_checkout_a_package_is_written_where_one_stands(
     names = sorted(path.relative_to("my_other_1").as_posix() for path in started.paths)
     assert names == ["my_other_1.py", "pyproject.toml", "run_my_other_1.py"]
     assert "half_peak" not in "".join(path.read_text() for path in started.paths)
-    assert "pip install my_other_1 && adacal run my_other_1/run_my_other_1.py" in started.hint
+    assert "pip install ./my_other_1 && adacal run my_other_1/run_my_other_1.py" in started.hint
