@@ -30,24 +30,20 @@ Page.points = (rows) => {
 
 // Where the metric's axis ends, so that far losers do not press the rest into a line.
 Page.domain = (points) => {
-  const scores = points.map((point) => point.score);
+  const sign = Page.board.higher_is_better ? 1 : -1;
+  const scores = points.map((point) => sign * point.score);
   const [least, most] = d3.extent(scores);
-  if (scores.length < 2) return [least - 1, most + 1];
-  const margin = (from, to) => 0.06 * Math.max(to - from, 0.5);
-  if (Page.state.far) return [least - margin(least, most), most + margin(least, most)];
-  if (Page.board.higher_is_better) {
-    const floor = Math.max(least, most - 2.5 * Math.max(most - d3.quantile(scores, 0.35), 0.4));
-    return [floor - margin(floor, most), most + margin(floor, most)];
-  }
-  const unit = Math.max(d3.quantile(scores, 0.65) - least, 0.1 * Math.abs(least));
-  const roof = Math.min(most, least + 2.5 * unit);
-  return [least - 0.06 * (roof - least), roof + 0.06 * (roof - least)];
+  const fine = Page.board.unit === "%" ? 0.4 : 0.02 * Math.abs(most) || 1;
+  const usual = most - 2.5 * Math.max(most - d3.quantile(scores, 0.35), fine);
+  const floor = Page.state.far ? least : Math.max(least, usual);
+  const margin = 0.06 * Math.max(most - floor, fine);
+  return [sign * (floor - margin), sign * (most + margin)].sort((a, b) => a - b);
 };
 
 Page.told = (point) =>
   `${point.label}\n${point.T ? `T=${point.T}, ` : ""}`
-    + `${Page.words(Page.board.metric)} ${Page.number(point.score, 2)} [${Page.number(point.low, 2)}, `
-    + `${Page.number(point.high, 2)}] ${Page.board.unit}\n${Page.number(point.uj, 3)} µJ`;
+    + `${Page.words(Page.board.metric)} ${Page.score(point.score)} [${Page.score(point.low)}, `
+    + `${Page.score(point.high)}] ${Page.unit()}\n${Page.energy(point.uj)} µJ`;
 
 Page.curve = (holder, points, x, scale, more, described) => {
   const { domain, colours, symbols } = Page.scales();
@@ -64,7 +60,7 @@ Page.curve = (holder, points, x, scale, more, described) => {
     style: { fontSize: "12px", background: "transparent", color: "inherit", overflow: "visible" },
     ariaLabel: described, ariaDescription: "The same numbers stand in the table below.",
     x: { ...scale, grid: true }, color: { domain, range: colours }, symbol: { domain, range: symbols },
-    y: { domain: range, grid: true, label: `↑ ${Page.words(Page.board.metric)} (${Page.board.unit})` },
+    y: { domain: range, grid: true, label: `↑ ${Page.titled()}` },
     marks: [
       Plot.ruleY(ann, { y: "score", strokeDasharray: "5 4", strokeOpacity: 0.6, clip: true }),
       ...more(range),
@@ -114,9 +110,9 @@ Page.showCurves = (rows) => {
       ticks: times, tickFormat: "d", label: "T, methods side by side →" }, () => [], `${metric} against T`);
   }
   Page.showLegend(points);
-  const below = points.filter((point) => !inRange.includes(point)).length;
+  const worse = points.filter((point) => !inRange.includes(point)).length;
   document.getElementById("cut").textContent =
-    below ? `${below} row${below > 1 ? "s" : ""} far below the rest ${below > 1 ? "are" : "is"} not drawn.` : "";
+    worse ? `${worse} row${worse > 1 ? "s" : ""} far worse than the rest ${worse > 1 ? "are" : "is"} not drawn.` : "";
 };
 
 Page.showLegend = (points) => {
@@ -171,7 +167,7 @@ Page.bySteps = (values, ann) => {
   const plot = Plot.plot({
     width: 340, height: 190, marginLeft: 44, style: { fontSize: "11px", background: "transparent", color: "inherit" },
     ariaLabel: "metric after each step", x: { label: "steps →", ticks: rows.map((row) => row.step).slice(0, 16), tickFormat: "d" },
-    y: { label: `↑ ${Page.words(Page.board.metric)} (${Page.board.unit})`, grid: true, nice: true },
+    y: { label: `↑ ${Page.titled()}`, grid: true, nice: true },
     marks: [Plot.ruleY([ann], { strokeDasharray: "5 4" }), Plot.line(rows, { x: "step", y: "value", stroke: "var(--hue-0)" }),
       Plot.dot(rows, { x: "step", y: "value", fill: "var(--hue-0)", r: 3 })],
   });

@@ -79,8 +79,8 @@ Page.show = () => {
   const limit = state.order === "energy"
     ? ` Ranked are rows that lose at most ${data.max_drop} against the ANN, by energy.` : "";
   document.getElementById("about").textContent =
-    `${Page.board.n_test.toLocaleString("en")} test samples; ${Page.words(Page.board.metric)} in ${Page.board.unit}`
-    + ` (${Page.board.higher_is_better ? "more" : "less"} is better).${limit}`;
+    `${Page.board.n_test.toLocaleString("en")} test samples; ${Page.titled()}`
+    + `, ${Page.board.higher_is_better ? "more" : "less"} is better.${limit}`;
   const shown = Page.visible();
   Page.showTable(shown);
   Page.showCurves(shown);
@@ -137,7 +137,7 @@ Page.describe = (row, id) => {
   return [
     make("div", { class: "top" }, make("h2", { id: "run-title" }, title), close),
     make("div", { class: "seeds" }, ...seeds,
-      make("span", {}, `${Page.words(Page.board.metric)} ${number(run.score, 2)} ${Page.board.unit}, ANN ${number(run.ann, 2)}`)),
+      make("span", {}, `${Page.words(Page.board.metric)} ${Page.score(run.score)} ${Page.unit()}, ANN ${Page.score(run.ann)}`)),
     run.sites ? make("h3", {}, "Layer by layer") : null,
     make("div", { class: "bars" }, ...figures),
     make("h3", {}, "Where this row comes from"), Page.origin(id, run),

@@ -27,6 +27,12 @@ Page.count = (value) => {
   return String(Number(value.toPrecision(3)));
 };
 
+// The metric's unit; a metric that has none is said to be in units of 1.
+Page.unit = () => (Page.board.unit === "1" ? "" : Page.board.unit);
+Page.energy = (uj) => (uj !== null && uj < 0.1 ? String(Number(uj.toPrecision(3))) : Page.number(uj, 3));
+Page.score = (value) => Page.number(value, Page.board.unit === "%" ? 2 : 4);
+Page.titled = () => Page.words(Page.board.metric) + (Page.unit() ? ` (${Page.unit()})` : "");
+
 Page.words = (metric) =>
   metric.replace(/_pct$/, "").replaceAll("_", " ").replace("miou", "mIoU").replace(/\bmap\b/, "mAP");
 
@@ -45,24 +51,25 @@ Page.interval = (row) => {
 };
 
 Page.columns = () => {
-  const { unit, metric } = Page.board;
-  const points = unit === "%" ? "points" : unit;
-  const { number, count, energyOf } = Page;
+  const points = Page.unit() === "%" ? "points" : Page.unit();
+  const lost = `${Page.board.higher_is_better ? "drop" : "rise"}${points ? ` (${points})` : ""} [95 %]`;
+  const { score: shown, count, energyOf } = Page;
   const rank = (row) => Page.rankOf(row) || (Page.isControl(row) ? "control" : "–");
   const drop = (row) =>
     row.strictness === "none" ? "–"
-      : `${number(row.drop, 2)} [${number(row.drop_low, 2)}, ${number(row.drop_high, 2)}]`;
+      : `${shown(row.drop)} [${shown(row.drop_low)}, ${shown(row.drop_high)}]`;
   const score = (row) =>
-    number(row.score, 2) + (row.score_std === null ? "" : ` ± ${number(row.score_std, 2)}`);
+    shown(row.score) + (row.score_std === null ? "" : ` ± ${shown(row.score_std)}`);
   const columns = [
     { key: "rank", title: "#", value: (row) => Page.rankOf(row) || Infinity, text: rank },
     { key: "label", title: "method", value: (row) => row.label, text: (row) => row.label, name: true },
     { key: "spikes-are", title: "spikes are", value: (row) => row.strictness, left: true, minor: true },
     { key: "T", title: "T", value: (row) => row.T || null, text: (row) => row.T || "–" },
-    { key: "score", title: `${Page.words(metric)} (${unit})`, value: (row) => row.score, text: score,
+    { key: "score", title: Page.titled(), value: (row) => row.score, text: score,
       falls: Page.board.higher_is_better },
-    { key: "drop", title: `drop (${points}) [95 %]`, value: (row) => row.drop, text: drop },
-    { key: "energy", title: "energy (µJ)", value: (row) => energyOf(row).uj, digits: 3 },
+    { key: "drop", title: lost, value: (row) => row.drop, text: drop },
+    { key: "energy", title: "energy (µJ)", value: (row) => energyOf(row).uj,
+      text: (row) => Page.energy(energyOf(row).uj) },
     { key: "to-ann", title: "× ANN", value: (row) => energyOf(row).to_ann, digits: 2 },
     { key: "to-quantised", title: "× quantised", value: (row) => energyOf(row).to_quantised, digits: 2 },
     { key: "phi", title: "mean φ", value: (row) => row.mean_max_spikes, digits: 2, minor: true },
