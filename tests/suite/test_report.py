@@ -74,6 +74,9 @@ wait(() => document.documentElement.dataset.ready).then(async () => {
   location.hash = "board=toy/toy_data/toy_other&sort=label&down=1&steps=2";
   await wait(() => one("#title").textContent.includes("toy_other"));
   seen.other = names();
+  location.hash = "run=burst40000000000";
+  await wait(() => one("dialog").open);
+  seen.linked = one("#title").textContent + one("#run-title").textContent;
   seen.images = document.images.length;
   document.body.replaceChildren(Object.assign(document.createElement("pre"),
     { id: "seen", textContent: JSON.stringify(seen) }));
@@ -287,4 +290,5 @@ def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
     assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
     assert seen["figures"] >= 4  # φ, ratio, rate, exits
     assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
+    assert seen["linked"] == "toy_data / toy_net (toy)burst, T=4"  # an address may name a run alone
     assert seen["images"] == text.count("<img src=")  # the hostile name made none

@@ -204,3 +204,23 @@ def test_without_a_checkout_a_package_is_written_where_one_stands(
     assert names == ["my_other_1.py", "pyproject.toml", "run_my_other_1.py"]
     assert "half_peak" not in "".join(path.read_text() for path in started.paths)
     assert "pip install ./my_other_1 && adacal run my_other_1/run_my_other_1.py" in started.hint
+
+
+def test_the_command_says_what_it_wrote_and_what_to_do_next(tmp_path: Path) -> None:
+    ran = adacal_("new", "method", "my_third_1", "--folder", tmp_path)
+    assert ran.exit_code == 0, ran.output
+    *wrote, hint = ran.output.splitlines()
+    assert wrote == [
+        f"wrote {tmp_path / name}"
+        for name in ("my_third_1.py", "run_my_third_1.py", "pyproject.toml")
+    ]
+    assert hint.endswith(f"pip install {tmp_path} && adacal run {tmp_path / 'run_my_third_1.py'}")
+    again = adacal_("new", "method", "my_third_1", "--folder", tmp_path)
+    assert again.exit_code == 2 and again.output.startswith("error: ")
+    assert "exists already; choose another name or folder" in again.output
+
+
+@pytest.mark.parametrize("command", ["new", "report"])
+def test_the_help_of_a_command_shows_examples(command: str) -> None:
+    ran = adacal_(command, "--help")
+    assert ran.exit_code == 0 and f"adacal {command}" in ran.output.partition("Examples:")[2]

@@ -21,11 +21,13 @@ Page.readAddress = () => {
     if (!given.has(key)) continue;
     state[key] = typeof state[key] === "boolean" ? given.get(key) === "1" : given.get(key);
   }
-  const { boards, runs, energy_models } = Page.data;
+  const { boards, energy_models } = Page.data;
   const named = boards.findIndex((board) => Page.nameOf(board) === state.board);
   state.board = named >= 0 ? named : Math.min(Number(state.board) || 0, boards.length - 1);
   if (!energy_models.includes(state.energy)) state.energy = Page.DEFAULTS.energy;
-  if (!(state.run in runs)) state.run = "";
+  const ofRun = boards.findIndex((board) => board.rows.some((row) => row.runs.includes(state.run)));
+  if (ofRun >= 0) state.board = ofRun;
+  else state.run = "";
   Page.state = state;
 };
 
@@ -192,7 +194,7 @@ Page.listen = () => {
 
 if (!("DecompressionStream" in window)) {
   document.getElementById("about").textContent =
-    "This browser cannot unpack the page's data; open it with one of 2023 or newer.";
+    "This browser cannot unpack the page's data; open it with one of 2024 or newer.";
 } else Page.unpack().then((data) => {
   Page.data = data;
   Page.readAddress();
