@@ -73,7 +73,10 @@ def write_report(results: Path, out: Path) -> Report:
             "--out"
         ) from error
     write_replacing(out, html)
-    return Report(out, len(html.encode()), (*warnings, *unreadable, *notes))
+    size = len(html.encode())
+    if size > LIMIT_BYTES:
+        notes = (*notes, f"the page is larger than {LIMIT_BYTES / 1e6:g} MB all the same")
+    return Report(out, size, (*warnings, *unreadable, *notes))
 
 
 def render(

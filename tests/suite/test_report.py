@@ -228,7 +228,8 @@ def test_a_page_that_grows_too_big_leaves_out_layers_then_pictures_and_says_so(
     runs = unpacked(out.read_text(encoding="utf-8"))["runs"]
     assert "sites" in runs["burst2s00000000a"] and "sites" not in runs["burst2s10000000b"]
     monkeypatch.setattr(report, "LIMIT_BYTES", 1)
-    assert "no pictures fit" in report.write_report(results, out).notes
+    notes = report.write_report(results, out).notes
+    assert "no pictures fit" in notes and "larger than" in notes[-1]
     assert "<img" not in out.read_text(encoding="utf-8").partition("<script")[0]
 
 

@@ -23,8 +23,8 @@ Page.points = (rows) => {
   return rows.map((row) => {
     const [low, high] = Page.interval(row);
     const { uj, low_uj, high_uj, front } = Page.energyOf(row);
-    return { row, label: row.label, T: row.T, near: row.T * 2 ** aside(row.label), score: row.score, low, high, uj, low_uj, high_uj, front,
-      control: Page.isControl(row) };
+    return { row, label: row.label, T: row.T, near: row.T * 2 ** aside(row.label), score: row.score,
+      low, high, uj, low_uj, high_uj, front, control: Page.isControl(row) };
   }).filter((point) => point.score !== null && point.uj !== null);
 };
 
@@ -40,17 +40,21 @@ Page.domain = (points) => {
   return [sign * (floor - margin), sign * (most + margin)].sort((a, b) => a - b);
 };
 
+Page.within = (points, [least, most]) =>
+  points.filter((point) => point.score >= least && point.score <= most);
+
 Page.told = (point) =>
   `${point.label}\n${point.T ? `T=${point.T}, ` : ""}`
     + `${Page.words(Page.board.metric)} ${Page.score(point.score)} [${Page.score(point.low)}, `
     + `${Page.score(point.high)}] ${Page.unit()}\n${Page.energy(point.uj)} µJ`;
 
+// One curve a method over its T, with intervals; `x` is the point's key of the other axis.
 Page.curve = (holder, points, x, scale, more, described) => {
   const { domain, colours, symbols } = Page.scales();
   const drawn = points.filter((point) => point.T);
   const ann = points.filter((point) => point.row.strictness === "none").slice(0, 1);
   const range = Page.domain(points);
-  const inside = drawn.filter((point) => point.score >= range[0] && point.score <= range[1]);
+  const inside = Page.within(drawn, range);
   const line = (some, dash) => Plot.line(some, { x, y: "score", z: "label", stroke: "label", sort: "T",
     strokeWidth: 1.3, strokeDasharray: dash, clip: true });
   const width = Math.max(holder.clientWidth, 260);
@@ -63,56 +67,64 @@ Page.curve = (holder, points, x, scale, more, described) => {
     y: { domain: range, grid: true, label: `↑ ${Page.titled()}` },
     marks: [
       Plot.ruleY(ann, { y: "score", strokeDasharray: "5 4", strokeOpacity: 0.6, clip: true }),
-      ...more(range),
+      ...more,
       Plot.ruleX(drawn, { x, y1: "low", y2: "high", stroke: "label", strokeOpacity: 0.6, clip: true }),
       line(drawn.filter((point) => !point.control), null),
       line(drawn.filter((point) => point.control), "2 3"),
       Plot.dot(inside, { x, y: "score", stroke: "label", fill: "label", symbol: "label", r: 3.6 }),
-      Plot.tip([...inside, ...(x === "uj" ? ann : [])], Plot.pointer({ x, y: "score", title: Page.told, lineWidth: 32,
-        fill: "var(--paper)", stroke: "var(--line)" })),
+      Plot.tip([...inside, ...(x === "uj" ? ann : [])], Plot.pointer({ x, y: "score", title: Page.told,
+        lineWidth: 32, fill: "var(--paper)", stroke: "var(--line)" })),
     ],
   });
   plot.addEventListener("click", () => plot.value && Page.change({ run: plot.value.row.runs[0] }));
   holder.replaceChildren(plot);
 };
 
+// The ANN stays in the curves whatever is filtered: it is what all else is measured against.
 Page.showCurves = (rows) => {
-  const points = Page.points(rows);
+  const ann = Page.board.rows.filter((row) => row.strictness === "none" && !rows.includes(row));
+  const points = rows.length ? Page.points([...rows, ...ann]) : [];
   const metric = Page.words(Page.board.metric);
-  const reading = Page.state.energy.replace("_", " ");
-  const [energy, steps] = ["energy-chart", "steps-chart"].map((id) => document.getElementById(id));
-  document.getElementById("energy-title").textContent =
-    `${metric} against energy (${reading}), numbers at the points are T, bars their intervals`;
-  document.getElementById("steps-title").textContent =
-    `${metric} against T (of controls: their levels); the dashed line is the ANN`;
-  for (const holder of [energy, steps]) holder.replaceChildren();
-  document.getElementById("cut").textContent = "";
-  document.getElementById("legend").replaceChildren();
+  const at = (id) => document.getElementById(id);
+  at("energy-title").textContent = `${metric} against energy (${Page.state.energy.replace("_", " ")}), `
+    + "numbers at the points are T, bars their intervals";
+  at("steps-title").textContent = `${metric} against T (of controls: their levels); the dashed line is the ANN`;
+  for (const id of ["energy-chart", "steps-chart", "legend", "cut"]) at(id).replaceChildren();
   if (!points.length) return;
-  const front = points.filter((point) => point.front && !point.control).sort((a, b) => a.uj - b.uj);
+  const inside = Page.within(points, Page.domain(points));
+  Page.showEnergy(at("energy-chart"), points, inside);
+  Page.showSteps(at("steps-chart"), points);
+  Page.showLegend(points);
+  const worse = points.length - inside.length;
+  const rest = worse === 1 ? "row far worse than the rest is" : "rows far worse than the rest are";
+  if (worse) at("cut").textContent = `${worse} ${rest} not drawn.`;
+};
+
+Page.showEnergy = (holder, points, inside) => {
+  const spiking = points.filter((point) => !point.control);
+  const front = spiking.filter((point) => point.front).sort((a, b) => a.uj - b.uj);
   const ann = points.filter((point) => point.row.strictness === "none");
-  const near = (range) => points.filter((point) => point.T && point.score >= range[0] && point.score <= range[1]);
+  const known = inside.filter((point) => point.T);
   const isPositive = points.every((point) => point.uj > 0);
-  const inRange = points.filter((point) => point.score >= Page.domain(points)[0] && point.score <= Page.domain(points)[1]);
-  const [least, most] = d3.extent(inRange, (point) => point.uj);
+  const [least, most] = d3.extent(inside, (point) => point.uj);
   const scale = { type: isPositive ? "log" : "linear", label: "energy a sample (µJ) →", tickFormat: "~g",
-    domain: isPositive ? [least / 1.15, most * 1.15] : [0, most * 1.1], ticks: 6 };
-  Page.curve(energy, points, "uj", scale, (range) => [
+    domain: isPositive ? [least / 1.15, most * 1.15] : [0, most * 1.1 || 1], ticks: 6 };
+  Page.curve(holder, points, "uj", scale, [
     Plot.line(front, { x: "uj", y: "score", strokeWidth: 9, strokeOpacity: 0.16, strokeLinecap: "round",
       strokeLinejoin: "round", clip: true }),
-    Plot.ruleY(near(range), { y: "score", x1: "low_uj", x2: "high_uj", stroke: "label", strokeOpacity: 0.5, clip: true }),
-    Plot.text(near(range), { x: "uj", y: "score", text: (point) => String(point.T), dx: 6, dy: -8, fill: "label", fontSize: 10.5 }),
+    Plot.ruleY(known, { y: "score", x1: "low_uj", x2: "high_uj", stroke: "label", strokeOpacity: 0.5, clip: true }),
+    Plot.text(known, { x: "uj", y: "score", text: (point) => String(point.T), dx: 6, dy: -8,
+      fill: "label", fontSize: 10.5 }),
     Plot.dot(ann, { x: "uj", y: "score", symbol: () => "star", r: 7, fill: "currentColor" }),
-  ], `${metric} against energy`);
+  ], `${Page.words(Page.board.metric)} against energy`);
+};
+
+Page.showSteps = (holder, points) => {
   const times = [...new Set(points.map((point) => point.T).filter(Boolean))].sort((a, b) => a - b);
-  if (times.length) {
-    Page.curve(steps, points, "near", { type: "log", base: 2, domain: [times[0] / 1.25, times.at(-1) * 1.25],
-      ticks: times, tickFormat: "d", label: "T, methods side by side →" }, () => [], `${metric} against T`);
-  }
-  Page.showLegend(points);
-  const worse = points.filter((point) => !inRange.includes(point)).length;
-  document.getElementById("cut").textContent =
-    worse ? `${worse} row${worse > 1 ? "s" : ""} far worse than the rest ${worse > 1 ? "are" : "is"} not drawn.` : "";
+  if (!times.length) return;
+  const scale = { type: "log", base: 2, domain: [times[0] / 1.25, times.at(-1) * 1.25], ticks: times,
+    tickFormat: "d", label: "T, methods side by side →" };
+  Page.curve(holder, points, "near", scale, [], `${Page.words(Page.board.metric)} against T`);
 };
 
 Page.showLegend = (points) => {

@@ -68,16 +68,19 @@ Page.show = () => {
   Page.board = data.boards[state.board];
   const unique = (values) => [...new Set(values)].filter((value) => value !== 0);
   const { rows } = Page.board;
-  Page.options("which", data.boards.map((board, place) => [place, `${board.dataset} / ${board.model} (${board.task})`]), state.board);
+  const title = (board) => `${board.dataset} / ${board.model} (${board.task})`;
+  const kinds = unique(rows.map((row) => row.strictness)).sort();
+  const times = unique(rows.map((row) => row.T)).sort((a, b) => a - b);
+  Page.options("which", data.boards.map((board, place) => [place, title(board)]), state.board);
   Page.options("energy", data.energy_models.map((name) => [name, name.replace("_", " ")]), state.energy);
-  Page.options("spikes", [["", "anything"], ...unique(rows.map((row) => row.strictness)).sort().map((kind) => [kind, kind])], state.spikes);
-  Page.options("steps", [["", "any"], ...unique(rows.map((row) => row.T)).sort((a, b) => a - b).map((T) => [T, T])], state.steps);
+  Page.options("spikes", [["", "anything"], ...kinds.map((kind) => [kind, kind])], state.spikes);
+  Page.options("steps", [["", "any"], ...times.map((T) => [T, T])], state.steps);
   document.getElementById("order").value = state.order;
   const text = document.getElementById("text");
   if (text.value !== state.text) text.value = state.text;
   for (const id of ["front", "columns", "far"]) document.getElementById(id).checked = state[id];
   Page.showTheme();
-  document.getElementById("title").textContent = `${Page.board.dataset} / ${Page.board.model} (${Page.board.task})`;
+  document.getElementById("title").textContent = title(Page.board);
   const limit = state.order === "energy"
     ? ` Ranked are rows that lose at most ${data.max_drop} against the ANN, by energy.` : "";
   document.getElementById("about").textContent =
@@ -162,11 +165,13 @@ Page.origin = (id, run) => {
     ["run it again", Page.make("code", { class: "command" }, `adacal verify ${id}${folder}`)],
     ["record", id], ["recorded", run.created], ["seed", String(run.seed)],
     ["data fingerprint", shared(run.data)], ["checkpoint sha256", shared(run.checkpoint) || "none"],
-    ["calibration", `${run.calibration.samples} samples in ${Page.number(run.calibration.seconds, 1)} s; sha256 of their positions ${shared(run.calibration.indices_sha256)}`],
+    ["calibration", `${run.calibration.samples} samples in ${Page.number(run.calibration.seconds, 1)} s; `
+      + `sha256 of their positions ${shared(run.calibration.indices_sha256)}`],
     ["versions", `adacal ${place.adacal}, torch ${place.torch}, numpy ${place.numpy}, Python ${place.python}`],
     ["commit", place.commit ? place.commit + (place.dirty ? ", with changes" : "") : "unknown"],
     ["machine", `${place.accelerator || place.processor}, ${place.platform}, ${place.device}, ${Page.threads(place)}`],
-    ["wall time", latency ? `median of ${latency.repeats} calls, ${latency.batch} samples a call, ${Page.threads(latency)}, ${latency.device}` : "not measured"],
+    ["wall time", !latency ? "not measured"
+      : `median of ${latency.repeats} calls, ${latency.batch} samples a call, ${Page.threads(latency)}, ${latency.device}`],
   ]), Page.make("details", {}, Page.make("summary", {}, "config of the run"),
     Page.make("pre", {}, JSON.stringify(config, null, 1))));
 };
