@@ -14,6 +14,7 @@ from typing import Any
 
 from adacal.core.errors import DataError
 from adacal.suite.config import CHECKOUT
+from adacal.suite.reading import READING
 from adacal.suite.records import RunRecord
 from adacal.suite.report_data import page_data
 from adacal.suite.store import RecordStore, write_replacing
@@ -109,7 +110,7 @@ def render(
         data=_packed(data),
         boards=[f"{board['dataset']} / {board['model']}" for board in data["boards"]],
         n_records=len(records),
-        machines=_machines(records),
+        reading=_reading(),
         pictures=pictures,
         notes=notes,
     )
@@ -168,12 +169,9 @@ def _packed(data: dict[str, Any]) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def _machines(records: Sequence[RunRecord]) -> list[str]:
-    places = [record.environment for record in records]
-    return sorted(
-        {
-            f"{place.accelerator or place.processor}, {place.threads} "
-            f"thread{'s' if place.threads != 1 else ''}, torch {place.torch}, Python {place.python}"
-            for place in places
-        }
-    )
+def _reading() -> str:
+    """Returns how to read the tables, as HTML; the text is that of the committed leaderboards."""
+    from markdown_it import MarkdownIt
+
+    _, _, text = READING.partition("\n\n")  # the page has a heading of its own
+    return str(MarkdownIt().render(text))

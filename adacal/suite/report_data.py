@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adacal.core.energy import ACCUMULATE_PJ, MAC_PJ
-from adacal.suite.leaderboard import ENERGY_MODELS, Board, Ranking, boards, rank
-from adacal.suite.records import RunRecord
+from adacal.suite.leaderboard import Board, boards, rank
+from adacal.suite.ranking import ENERGY_MODELS, Ranking
+from adacal.suite.records import RunRecord, metric_words
 
 DIGITS = 5
 """Significant digits of the page's numbers; records have them all."""
@@ -18,8 +19,8 @@ MAX_DROP = 0.5
 
 COLUMNS = (
     "label", "strictness", "T", "mean_max_spikes", "mean_timesteps", "recording_ms", "score",
-    "score_std", "drop", "drop_low", "drop_high", "spikes", "sops", "macs", "calibration_s",
-    "snn_ms", "ann_ms", "seeds",
+    "score_std", "drop", "drop_low", "drop_high", "interval", "spikes", "sops", "macs",
+    "calibration_s", "snn_ms", "time_to_ann", "seeds",
 )  # fmt: skip
 """What the page takes of a leaderboard's rows besides ranks and energies."""
 
@@ -56,11 +57,11 @@ def page_data(records: Sequence[RunRecord], *, every_layer: bool = True) -> dict
         model: boards(records, Ranking(by="accuracy", energy_model=model))
         for model in ENERGY_MODELS
     }
+    known = {record.id: record for record in records}
     found = []
     for position, board in enumerate(by_model[ENERGY_MODELS[0]]):
-        own = [record for record in records if _belongs(record, board)]
         readings = {model: _readings(by_model[model][position], model) for model in ENERGY_MODELS}
-        found.append(_board(board, own, readings))
+        found.append(_board(board, known, readings))
     first = {row["runs"][0] for board in found for row in board["rows"]}
     return {
         "energy_models": list(ENERGY_MODELS),
@@ -116,15 +117,6 @@ def run_data(record: RunRecord, shared: Shared, *, layers: bool = True) -> dict[
     return data
 
 
-def _belongs(record: RunRecord, board: Board) -> bool:
-    return (record.task, record.dataset, record.model, record.checkpoint_sha256) == (
-        board.task,
-        board.dataset,
-        board.model,
-        board.checkpoint,
-    )
-
-
 def _readings(board: Board, energy_model: str) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Returns what one energy model says of a board's rows, by what tells the rows apart."""
     by_energy = Ranking(by="energy", energy_model=energy_model, max_drop=MAX_DROP)
@@ -140,6 +132,7 @@ def _readings(board: Board, energy_model: str) -> dict[tuple[Any, ...], dict[str
             "to_ann": _plain(row["energy_to_ann"]),
             "to_quantised": _plain(row["energy_to_quantised"]),
             "front": bool(row["pareto"]),
+            "beaten": bool(row["beaten_by_quantised"]),
         }
         for row in board.rows.to_dict("records")
     }
@@ -151,39 +144,26 @@ def _key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
 
 def _board(
     board: Board,
-    records: Sequence[RunRecord],
+    known: Mapping[str, RunRecord],
     readings: Mapping[str, Mapping[tuple[Any, ...], dict[str, Any]]],
 ) -> dict[str, Any]:
     rows = []
     for row in board.rows.to_dict("records"):
         values = {name: _plain(row[name]) for name in COLUMNS}
-        values["runs"] = _runs(str(row["record"]), records)
+        values["runs"] = str(row["records"]).split()
         values["energy"] = {model: reading[_key(row)] for model, reading in readings.items()}
         rows.append(values)
     return {
         "task": board.task,
         "dataset": board.dataset,
         "model": board.model,
-        "metric": board.metric,
+        "metric": metric_words(board.metric),
         "unit": board.unit,
-        "higher_is_better": records[0].metric.higher_is_better,
-        "checkpoint": board.checkpoint,
+        "higher_is_better": known[rows[0]["runs"][0]].metric.higher_is_better,
         "n_test": board.n_test,
+        "measured": board.measured,
         "rows": rows,
     }
-
-
-def _runs(first_id: str, records: Sequence[RunRecord]) -> list[str]:
-    """Returns the ids of a row's runs, by seed; the row names the first digits of its first one."""
-    first = next(record for record in records if record.id.startswith(first_id))
-    same = [record for record in records if _row_of(record) == _row_of(first)]
-    return [record.id for record in sorted(same, key=lambda record: record.seed)]
-
-
-def _row_of(record: RunRecord) -> tuple[Any, ...]:
-    samples = record.calibration.samples if record.strictness != "none" else 0
-    steps = record.T if record.uses_T else 0
-    return record.label, steps, samples, record.strictness, record.data_fingerprint
 
 
 def _plain(value: Any) -> Any:

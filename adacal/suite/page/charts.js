@@ -22,9 +22,10 @@ Page.points = (rows) => {
   const aside = (label) => 0.025 * (labels.indexOf(label) - (labels.length - 1) / 2);
   return rows.map((row) => {
     const [low, high] = Page.interval(row);
+    const ends = row.interval === "none" ? "" : ` [${Page.score(low)}, ${Page.score(high)}]`;
     const { uj, low_uj, high_uj, front } = Page.energyOf(row);
     return { row, label: row.label, T: row.T, near: row.T * 2 ** aside(row.label), score: row.score,
-      low, high, uj, low_uj, high_uj, front, control: Page.isControl(row) };
+      low, high, ends, uj, low_uj, high_uj, front, control: Page.isControl(row) };
   }).filter((point) => point.score !== null && point.uj !== null);
 };
 
@@ -45,8 +46,7 @@ Page.within = (points, [least, most]) =>
 
 Page.told = (point) =>
   `${point.label}\n${point.T ? `T=${point.T}, ` : ""}`
-    + `${Page.words(Page.board.metric)} ${Page.score(point.score)} [${Page.score(point.low)}, `
-    + `${Page.score(point.high)}] ${Page.unit()}\n${Page.energy(point.uj)} µJ`;
+    + `${Page.board.metric} ${Page.score(point.score)}${point.ends} ${Page.unit()}\n${Page.energy(point.uj)} µJ`;
 
 // One curve a method over its T, with intervals; `x` is the point's key of the other axis.
 Page.curve = (holder, points, x, scale, more, described) => {
@@ -84,7 +84,7 @@ Page.curve = (holder, points, x, scale, more, described) => {
 Page.showCurves = (rows) => {
   const ann = Page.board.rows.filter((row) => row.strictness === "none" && !rows.includes(row));
   const points = rows.length ? Page.points([...rows, ...ann]) : [];
-  const metric = Page.words(Page.board.metric);
+  const metric = Page.board.metric;
   const at = (id) => document.getElementById(id);
   at("energy-title").textContent = `${metric} against energy (${Page.state.energy.replace("_", " ")}), `
     + "numbers at the points are T, bars their intervals";
@@ -116,7 +116,7 @@ Page.showEnergy = (holder, points, inside) => {
     Plot.text(known, { x: "uj", y: "score", text: (point) => String(point.T), dx: 6, dy: -8,
       fill: "label", fontSize: 10.5 }),
     Plot.dot(ann, { x: "uj", y: "score", symbol: () => "star", r: 7, fill: "currentColor" }),
-  ], `${Page.words(Page.board.metric)} against energy`);
+  ], `${Page.board.metric} against energy`);
 };
 
 Page.showSteps = (holder, points) => {
@@ -124,7 +124,7 @@ Page.showSteps = (holder, points) => {
   if (!times.length) return;
   const scale = { type: "log", base: 2, domain: [times[0] / 1.25, times.at(-1) * 1.25], ticks: times,
     tickFormat: "d", label: "T, methods side by side →" };
-  Page.curve(holder, points, "near", scale, [], `${Page.words(Page.board.metric)} against T`);
+  Page.curve(holder, points, "near", scale, [], `${Page.board.metric} against T`);
 };
 
 Page.showLegend = (points) => {

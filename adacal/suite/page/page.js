@@ -86,6 +86,7 @@ Page.show = () => {
   document.getElementById("about").textContent =
     `${Page.board.n_test.toLocaleString("en")} test samples; ${Page.titled()}`
     + `, ${Page.board.higher_is_better ? "more" : "less"} is better.${limit}`;
+  document.getElementById("measured").textContent = Page.board.measured;
   const shown = Page.visible();
   Page.showTable(shown);
   Page.showCurves(shown);
@@ -142,7 +143,7 @@ Page.describe = (row, id) => {
   return [
     make("div", { class: "top" }, make("h2", { id: "run-title" }, title), close),
     make("div", { class: "seeds" }, ...seeds,
-      make("span", {}, `${Page.words(Page.board.metric)} ${Page.score(run.score)} ${Page.unit()}, ANN ${Page.score(run.ann)}`)),
+      make("span", {}, `${Page.board.metric} ${Page.score(run.score)} ${Page.unit()}, ANN ${Page.score(run.ann)}`)),
     run.sites ? make("h3", {}, "Layer by layer") : null,
     make("div", { class: "bars" }, ...figures),
     make("h3", {}, "Where this row comes from"), Page.origin(id, run),

@@ -27,14 +27,11 @@ Page.count = (value) => {
   return String(Number(value.toPrecision(3)));
 };
 
-// The metric's unit; a metric that has none is said to be in units of 1.
+// The metric's unit; a metric that has none may be said to be in units of 1.
 Page.unit = () => (Page.board.unit === "1" ? "" : Page.board.unit);
 Page.energy = (uj) => (uj !== null && uj < 0.1 ? String(Number(uj.toPrecision(3))) : Page.number(uj, 3));
 Page.score = (value) => Page.number(value, Page.board.unit === "%" ? 2 : 4);
-Page.titled = () => Page.words(Page.board.metric) + (Page.unit() ? ` (${Page.unit()})` : "");
-
-Page.words = (metric) =>
-  metric.replace(/_pct$/, "").replaceAll("_", " ").replace("miou", "mIoU").replace(/\bmap\b/, "mAP");
+Page.titled = () => Page.board.metric + (Page.unit() ? ` (${Page.unit()})` : "");
 
 // Text that may break after the signs that names are made of, rather than within a word.
 Page.breakable = (text) => text.split(/(?<=[_(,=/])/).flatMap((part) => [part, document.createElement("wbr")]);
@@ -52,14 +49,19 @@ Page.interval = (row) => {
 
 Page.columns = () => {
   const points = Page.unit() === "%" ? "points" : Page.unit();
-  const lost = `${Page.board.higher_is_better ? "drop" : "rise"}${points ? ` (${points})` : ""} [95 %]`;
+  const intervals = new Set(Page.board.rows.map((row) => row.interval));
+  const ends = intervals.has("bootstrap") ? " [95 %]" : intervals.has("range") ? " [range of seeds]" : "";
+  const lost = `${Page.board.higher_is_better ? "drop" : "rise"}${points ? ` (${points})` : ""}${ends}`;
   const { score: shown, count, energyOf } = Page;
   const rank = (row) => Page.rankOf(row) || (Page.isControl(row) ? "control" : "–");
   const drop = (row) =>
     row.strictness === "none" ? "–"
+      : row.interval === "none" ? shown(row.drop)
       : `${shown(row.drop)} [${shown(row.drop_low)}, ${shown(row.drop_high)}]`;
   const score = (row) =>
     shown(row.score) + (row.score_std === null ? "" : ` ± ${shown(row.score_std)}`);
+  // 2: on the Pareto front; 1: there, but a quantised ANN beats it.
+  const mark = (row) => (energyOf(row).front ? (energyOf(row).beaten ? 1 : 2) : 0);
   const columns = [
     { key: "rank", title: "#", value: (row) => Page.rankOf(row) || Infinity, text: rank },
     { key: "label", title: "method", value: (row) => row.label, text: (row) => row.label, name: true },
@@ -71,6 +73,7 @@ Page.columns = () => {
     { key: "energy", title: "energy (µJ)", value: (row) => energyOf(row).uj,
       text: (row) => Page.energy(energyOf(row).uj) },
     { key: "to-ann", title: "× ANN", value: (row) => energyOf(row).to_ann, digits: 2 },
+    { key: "memory", title: "× ANN, memory", value: (row) => row.energy.memory.to_ann, digits: 2, minor: true },
     { key: "to-quantised", title: "× quantised", value: (row) => energyOf(row).to_quantised, digits: 2 },
     { key: "phi", title: "mean φ", value: (row) => row.mean_max_spikes, digits: 2, minor: true },
     { key: "steps", title: "mean steps", value: (row) => row.mean_timesteps || null, digits: 2 },
@@ -80,9 +83,9 @@ Page.columns = () => {
     { key: "macs", title: "MACs", value: (row) => row.macs, text: (row) => count(row.macs) },
     { key: "calibration", title: "calibration (s)", value: (row) => row.calibration_s, digits: 1, minor: true },
     { key: "wall", title: "ms/sample", value: (row) => row.snn_ms, digits: 2, minor: true },
+    { key: "time", title: "× ANN, time", value: (row) => row.time_to_ann, digits: 2, minor: true },
     { key: "seeds", title: "seeds", value: (row) => row.seeds, minor: true },
-    { key: "front", title: "front", value: (row) => (energyOf(row).front ? 1 : 0), falls: true,
-      text: (row) => (energyOf(row).front ? "●" : "") },
+    { key: "front", title: "front", falls: true, text: (row) => ["", "○", "●"][mark(row)], value: mark },
   ];
   const seen = Page.board.rows.some((row) => row.recording_ms !== null);
   return columns.filter((column) => column.key !== "seen" || seen);
