@@ -18,7 +18,9 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_checkpoints import convert_checkpoint
 from adacal.suite.cli_new import new
+from adacal.suite.cli_predict import predict
 from adacal.suite.cli_report import report
 
 if TYPE_CHECKING:
@@ -209,7 +211,7 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS):
+for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict, convert_checkpoint):
     main.add_command(_command)
 
 
