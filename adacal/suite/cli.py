@@ -211,12 +211,15 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict, convert_checkpoint):
+for _command in (
+    *cli_boards.COMMANDS,
+    *cli_records.COMMANDS,
+    predict,
+    convert_checkpoint,
+    new,
+    report,
+):
     main.add_command(_command)
-
-
-main.add_command(new)
-main.add_command(report)
 
 
 def entry() -> None:
