@@ -19,7 +19,9 @@ from adacal.suite.cli_base import (
     shared_options,
 )
 from adacal.suite.cli_checkpoints import convert_checkpoint
+from adacal.suite.cli_new import new
 from adacal.suite.cli_predict import predict
+from adacal.suite.cli_report import report
 
 if TYPE_CHECKING:
     from adacal.suite.store import RecordStore
@@ -209,7 +211,14 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict, convert_checkpoint):
+for _command in (
+    *cli_boards.COMMANDS,
+    *cli_records.COMMANDS,
+    predict,
+    convert_checkpoint,
+    new,
+    report,
+):
     main.add_command(_command)
 
 
