@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adacal.core.errors import DataError
+from adacal.core.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEFAULT_FOLDER = REPOSITORY / "results" / "checkpoints"
@@ -82,12 +82,24 @@ def save_tensors(
     return file_sha256(path)
 
 
-def require_writable(path: Path) -> None:
-    """Proves that a checkpoint can be written there; what lies there is left as it is.
+def require_trainable(path: Path, overwrite: bool) -> None:
+    """Proves that training can write a checkpoint there; what lies there is left as it is.
+
+    Args:
+        path: of the checkpoint.
+        overwrite: whether one that is there may be replaced.
 
     Raises:
-        DataError: it cannot.
+        ConfigError: it is not a safetensors path, or is there and may not be replaced.
+        DataError: it cannot be written.
     """
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"training writes safetensors; got checkpoint '{path}'; change its name")
+    if path.is_file() and not overwrite:
+        raise ConfigError(
+            f"'{path}' holds a trained network already; pass --overwrite to replace it, or write "
+            "elsewhere with --cfg-options model.checkpoint=PATH.safetensors"
+        )
     _temporary(path).unlink(missing_ok=True)
 
 
