@@ -17,6 +17,7 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_matrix import matrix
 
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board, Filters, Ranking
@@ -67,54 +68,6 @@ def run(
         record = run_config(loaded, store, pick_device(device), threads, bars.stage(loaded.label()))
     _, path = store.find(record.id)
     console.show_summary(record, path)
-
-
-@main.command(
-    cls=SpreadOverrides,
-    epilog=examples(
-        "adacal matrix embedded --dry-run",
-        "adacal matrix embedded --threads 2",
-        "adacal matrix my_matrix.py --results /tmp/results --cfg-options T=[4] seeds=[0]",
-    ),
-)
-@click.argument("file")
-@click.option("--dry-run", is_flag=True, help="Print the cells and stop.")
-@shared_options("cfg", "device", "threads", "results")
-@click.pass_context
-def matrix(
-    ctx: click.Context,
-    file: str,
-    dry_run: bool,
-    overrides: Sequence[str],
-    device: str,
-    threads: int | None,
-    results: Path,
-) -> None:
-    """Run a matrix FILE (a path, or a name below benchmarks/): what is recorded is skipped.
-
-    Ctrl-C loses nothing but the cell under way; the same command goes on. A cell that fails is
-    noted in RESULTS/failed and the rest goes on; the exit code is then 1. Matrix files are code.
-    """
-    from adacal.suite import console
-    from adacal.suite import matrix as matrices
-    from adacal.suite.session import Session, pick_device
-
-    cells = matrices.load_matrix(file, overrides)
-    store = _store(results)
-    session = Session(device=pick_device(device))
-    if dry_run:
-        plan = matrices.plan(cells, store, session)
-        console.show_plan(plan)
-        if any(state.startswith("cannot run") for _, state in plan):
-            ctx.exit(EXIT_FAILED)
-        return
-    with console.progress_bars() as bars:
-        outcome = matrices.run_matrix(cells, store, session, threads, bars.listener(len(cells)))
-    console.show_outcome(outcome, store)
-    if outcome.done or outcome.skipped:
-        _finish(store)
-    if outcome.failed:
-        ctx.exit(EXIT_FAILED)
 
 
 @main.command(
@@ -335,11 +288,7 @@ def _leaderboard(
         click.echo(f"wrote {path}", err=True)
 
 
-def _finish(store: RecordStore) -> None:
-    """After a matrix: the tables to the terminal and to files."""
-    from adacal.suite.leaderboard import Filters, Ranking
-
-    _leaderboard(store, Ranking(), Filters(), "terminal", write=True, plot=True, check=False)
+main.add_command(matrix)
 
 
 def entry() -> None:

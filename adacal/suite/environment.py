@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from adacal.suite.places import CHECKOUT
 
 
 class Environment(BaseModel):
