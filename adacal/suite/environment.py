@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache  # of the code that runs, which is what was loaded, whatever the checkout is changed to
 def _git() -> tuple[str, bool]:
     if not (CHECKOUT / ".git").exists():
         return "", False

@@ -70,6 +70,10 @@ class ProcessPool(Executor):
         for worker in list(self._processes):
             self._end(worker)
 
+    def process_ids(self) -> dict[int, int]:
+        """Returns the process of each running worker, for who looks for it with `ps`."""
+        return {worker: process.pid or 0 for worker, process in self._processes.items()}
+
     def _start(self, worker: int) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
