@@ -7,6 +7,7 @@ paths; they need not see the results folder. Only Ray's public interface is used
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from adacal.suite.config import RunConfig
     from adacal.suite.worker import Answer, Ask
 
-PLACE_PATIENCE_S = 120.0
+ANSWER_S = 10.0
 
 
 class RayCluster(Executor):
@@ -83,8 +84,9 @@ class RayCluster(Executor):
             workers, threads = share_out(cores, 0, self._workers, self._threads)
             options |= {"num_cpus": max(cores, workers * threads), "include_dashboard": False}
         try:
+            _require_answer(self.address)
             ray.init(address=self.address or "local", **options)
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             where = f"at '{self.address}'" if self.address else "on this machine"
             raise ConfigError(
@@ -149,6 +151,13 @@ class RayCluster(Executor):
             runtime_env={"env_vars": variables},
         )(_Actor)
         return actor.remote(self.device, self.threads)
+
+
+def _require_answer(address: str | None) -> None:
+    """Raises an OSError where nothing listens at host:port; Ray itself would try for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
 
 
 class _Actor:
