@@ -23,7 +23,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from adacal.suite.matrix import Cell
-from adacal.suite.records import RunRecord
+from adacal.suite.records import RunRecord, WallTime
 from adacal.suite.session import Progress
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ def show_record(record: RunRecord, path: Path) -> None:
         console.print(f"samples by exit step: {text}")
     if record.timesteps.metric_by_step:
         console.print(_by_step(record))
+    if record.wall is not None:
+        console.print(_wall(record.wall, record.shared or []))
     env = record.environment
     place = env.accelerator or env.processor
     commit = (env.commit[:10] or "no commit") + (" with changes" if env.dirty else "")
@@ -182,6 +184,19 @@ def show_record(record: RunRecord, path: Path) -> None:
         f"adacal {env.adacal} ({commit})",
         soft_wrap=True,
     )
+
+
+def _wall(wall: WallTime, shared: Sequence[str]) -> str:
+    stages = (
+        ("dataset and ANN", wall.prepare_s),
+        ("ANN evaluation", wall.ann_s),
+        ("conversion", wall.convert_s),
+        ("evaluation", wall.evaluate_s),
+        ("latency", wall.latency_s),
+    )
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages if name not in shared)
+    taken = f"; shared with an earlier run: {', '.join(shared)}" if shared else ""
+    return f"took {wall.total_s:.1f} s ({parts}){taken}"
 
 
 def _by_step(record: RunRecord) -> Table:

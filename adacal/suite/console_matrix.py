@@ -48,8 +48,9 @@ def shares(cells: Sequence[Cell]) -> str:
     if not sizes:
         return "shared: nothing, as no cell is to run"
     return (
-        f"shared: {len(cells)} cells build {len(sizes)} pairs of dataset and ANN and evaluate "
-        f"each ANN once a worker; calibration samples are drawn once a seed"
+        f"shared: {len(cells)} cells have {len(sizes)} pairs of dataset and ANN, each built and "
+        "its ANN evaluated once a worker; calibration samples are drawn once a seed; each record "
+        "says what it shared"
     )
 
 
