@@ -90,8 +90,8 @@ class RayCluster(Executor):
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             where = f"at '{self.address}'" if self.address else "on this machine"
             raise ConfigError(
-                f"no Ray cluster {where} ({reason}); start one with ray start --head, or leave the "
-                "address out"
+                f"no Ray cluster {where} ({reason}); start one with ray start --head, give both "
+                "sides the same RAY_AUTH_MODE and token, or leave the address out"
             ) from error
         self._started_here = True
 
