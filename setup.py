@@ -19,7 +19,7 @@ SHIPPED = (
     "benchmarks/*.py",
     "results/checkpoints/*.safetensors",
     "results/checkpoints/*.json",
-    "results/published/*.csv",
+    "results/published/*.*",
 )
 
 

@@ -65,6 +65,7 @@ def matrix(
     """
     from adacal.suite import console, console_matrix
     from adacal.suite import matrix as matrices
+    from adacal.suite.cli_boards import finish
     from adacal.suite.dispatch import run_matrix
     from adacal.suite.executors import make_executor
     from adacal.suite.store import RecordStore
@@ -81,7 +82,7 @@ def matrix(
         outcome = run_matrix(cells, store, chosen, bars.listener(len(cells)))
     console_matrix.show_outcome(outcome, store)
     if outcome.done or outcome.skipped:
-        _show_boards(store)
+        finish(store)
     if outcome.failed:
         ctx.exit(EXIT_FAILED)
 
@@ -115,20 +116,3 @@ def _forecast(cells: Sequence[Cell], store: RecordStore, device: str, workers: i
     here = environment.capture(pick_device(device))
     sentence = estimate(to_run, records, here).sentence(workers)
     return f"{len(cells)} cells, {len(to_run)} to run; {sentence}"
-
-
-def _show_boards(store: RecordStore) -> None:
-    """After a matrix: the tables to the terminal and to files."""
-    from adacal.suite import console, tables
-    from adacal.suite.leaderboard import Filters, Ranking, boards
-    from adacal.suite.plots import write_plots
-
-    records, warnings = store.read_all()
-    for warning in warnings:
-        click.echo(warning, err=True)
-    found = boards(records, Ranking(), Filters())
-    folder = store.results / "leaderboards"
-    paths = [*tables.write_files(records, folder), *write_plots(found, folder)]
-    console.show_boards(found, str(store.results))
-    for path in paths:
-        click.echo(f"wrote {path}", err=True)

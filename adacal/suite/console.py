@@ -28,7 +28,6 @@ from adacal.suite.session import Progress
 
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board
-    from adacal.suite.verify import Verification
 
 OFF_TERMINAL_WIDTH = 220
 
@@ -114,8 +113,7 @@ def progress_bars() -> Iterator[Bars]:
 def show_summary(record: RunRecord, path: Path) -> None:
     """Prints what a run found in a few lines."""
     console = output()
-    name, unit = record.metric.name, record.metric.unit
-    words = name.removesuffix("_pct").replace("_", " ")
+    name, unit, words = record.metric.name, record.metric.unit, record.metric.words
     energy, ann_energy = record.energy.energy_pj, record.energy.ann_energy_pj
     steps = f", T={record.T}" if record.uses_T else ""
     console.print(
@@ -206,8 +204,7 @@ def _by_step(record: RunRecord) -> Table:
     table.add_column("step", justify="right")
     if steps.ms_per_step is not None:
         table.add_column("recording seen (ms)", justify="right")
-    name = record.metric.name.removesuffix("_pct").replace("_", " ")
-    table.add_column(f"{name} ({record.metric.unit})", justify="right")
+    table.add_column(f"{record.metric.words} ({record.metric.unit})", justify="right")
     for number, value in enumerate(steps.metric_by_step or [], start=1):
         seen = [] if steps.ms_per_step is None else [f"{number * steps.ms_per_step:.0f}"]
         table.add_row(str(number), *seen, f"{value:.2f}")
@@ -260,35 +257,18 @@ def _layers(record: RunRecord) -> Table:
     return table
 
 
-def show_boards(found: Sequence[Board], results: str) -> None:
-    """Prints leaderboards with the command that runs a row again."""
+def show_boards(found: Sequence[Board], results: str, wanted: Sequence[str] = ()) -> None:
+    """Prints leaderboards, those columns if any are named, with the command to run a row again."""
     from adacal.suite.tables import reproduce, terminal
 
     console = output()
     for board in found:
-        console.print(terminal(board, console.width))
+        console.print(terminal(board, console.width, wanted))
         console.print(
             f"energy: {board.ranking.energy_model}; run a row again: {reproduce(board, results)}\n",
             soft_wrap=True,
             markup=False,
         )
-
-
-def show_verification(outcome: Verification, path: Path) -> None:
-    """Prints the comparison of a record with its second run."""
-    console = output()
-    table = Table(title=f"verify {path.name}", title_justify="left")
-    table.add_column("quantity")
-    for column in ("recorded", "now", "may differ by"):
-        table.add_column(column, justify="right")
-    table.add_column("")
-    for entry in outcome.comparisons:
-        row = (_plain(entry.recorded), _plain(entry.measured), entry.allowed)
-        style = "" if entry.ok else "bold red"
-        table.add_row(entry.quantity, *row, "ok" if entry.ok else "differs", style=style)
-    console.print(table)
-    console.print(outcome.explanation, soft_wrap=True)
-    console.print("verified" if outcome.ok else "not verified: the marked numbers differ")
 
 
 def show_names(what: str | None) -> None:
@@ -357,9 +337,3 @@ def _or_dash(value: float | None, form: str) -> str:
 
 def _share(part: float | None, total: float) -> str:
     return f"{100 * part / total:.1f} %" if part is not None and total else "–"
-
-
-def _plain(value: float | str | None) -> str:
-    if value is None:
-        return "–"
-    return value if isinstance(value, str) else f"{value:.6g}"

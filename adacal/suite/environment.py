@@ -99,6 +99,17 @@ def _git() -> tuple[str, bool]:
     return commit, bool(status)
 
 
+def commit_is_known(commit: str) -> bool:
+    """Says whether this checkout's history holds the commit; False outside of a checkout."""
+    if not commit or not (CHECKOUT / ".git").exists():
+        return False
+    try:
+        _run_git("cat-file", "-e", f"{commit}^{{commit}}")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
 def _run_git(*words: str) -> str:
     command = ["git", "-C", str(CHECKOUT), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

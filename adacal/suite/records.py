@@ -34,6 +34,23 @@ class MetricInfo(_Part):
     unit: str
     higher_is_better: bool = True
 
+    @property
+    def words(self) -> str:
+        """Returns the name as people write it."""
+        return metric_words(self.name)
+
+
+_METRIC_WORDS = {"miou": "mIoU", "iou": "IoU", "map": "mAP", "ap": "AP", "map50": "mAP50"}
+
+
+def metric_words(name: str) -> str:
+    """Returns a metric's name as people write it, without its unit.
+
+    >>> metric_words("instance_miou_pct"), metric_words("map_50_95_pct")
+    ('instance mIoU', 'mAP 50 95')
+    """
+    return " ".join(_METRIC_WORDS.get(word, word) for word in name.removesuffix("_pct").split("_"))
+
 
 class EnergyNumbers(_Part):
     """Operations and energy per test sample.

@@ -146,6 +146,24 @@ class ToySpiking(_Carded):
         return ToyConverted(calibration.T, self.misses, "binary")
 
 
+class ToyQuantisedConverted(ToyConverted):
+    """The control: no steps, no neurons."""
+
+    def strictness(self) -> str:
+        return "quantised"
+
+
+@METHODS.register_module(name="toy_quantised", force=True)
+@dataclass(frozen=True, kw_only=True)
+class ToyQuantised(_Carded):
+    """Stands beside the toy rows as the quantised ANN does."""
+
+    name = "toy_quantised"
+
+    def build(self, ann: nn.Module, example_input: Tensor, calibration: Any) -> Converted:
+        return ToyQuantisedConverted(calibration.T, 0, "none")
+
+
 @METHODS.register_module(name="toy_ann", force=True)
 @dataclass(frozen=True, kw_only=True)
 class ToyAnn(_Carded):

@@ -17,7 +17,10 @@ from adacal.suite import runner
 from adacal.suite.cli import main
 from suite.suite_toys import raw_config, write_base
 
-COMMANDS = ("run", "matrix", "leaderboard", "list", "show", "train", "verify")
+COMMANDS = (
+    "run", "matrix", "leaderboard", "list", "show", "train", "verify", "diff", "published",
+    "submit-check",
+)  # fmt: skip
 
 
 def adacal(*words: object) -> Result:
