@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +14,13 @@ import pytest
 import torch
 
 from adacal.core.errors import ConfigError
+from adacal.suite import session as sessions
+from adacal.suite.claims import Claims
 from adacal.suite.config import resolve
-from adacal.suite.dispatch import Silent, plan, run_matrix
+from adacal.suite.dispatch import plan, run_matrix
 from adacal.suite.environment import capture
 from adacal.suite.estimate import estimate, not_recorded
 from adacal.suite.executors import Executor, Hear, InProcess, make_executor, usable_cores
-from adacal.suite.matrix import Cell, expand
 from adacal.suite.process_pool import ProcessPool, visible_gpus
 from adacal.suite.records import RunRecord, WallTime
 from adacal.suite.runner import identify, measure
@@ -23,45 +28,8 @@ from adacal.suite.schedule import Schedule
 from adacal.suite.session import Session, draw
 from adacal.suite.store import RecordStore
 from adacal.suite.worker import Answer
-from suite.suite_toys import SECONDS, raw_config, write_base
-
-
-def cells_of(folder: Path, **changes: Any) -> list[Cell]:
-    matrix = {
-        "tasks": ["toy_data"],
-        "models": ["toy_net"],
-        "methods": ["toy_ann", "toy_spiking"],
-        "T": [2, 4],
-        "seeds": [0, 1],
-        "calibration": {"n_samples": 8},
-        "evaluation": {"batch_size": 20, "latency_repeats": 0},
-        "custom_imports": {"imports": ["suite.suite_toys"]},
-    }
-    return expand({**matrix, **changes}, base=write_base(folder / "_base_"))
-
-
-def numbers(store: RecordStore) -> dict[str, Any]:
-    return {record.id: record.numbers() for record in store.read_all()[0]}
-
-
-class Listening(Silent):
-    """Keeps what it hears, and acts on the first note that holds a word."""
-
-    def __init__(self, word: str = "", act: Any = None) -> None:
-        self.states: list[str] = []
-        self.word, self.act = word, act
-
-    def cell_ended(self, cell: Cell, state: str, note: str) -> None:
-        self.states.append(state)
-        self._maybe(state)
-
-    def note(self, sentence: str) -> None:
-        self._maybe(sentence)
-
-    def _maybe(self, text: str) -> None:
-        if self.act is not None and self.word in text:
-            act, self.act = self.act, None
-            act()
+from suite.matrix_toys import Listening, cells_of, numbers
+from suite.suite_toys import SECONDS, raw_config
 
 
 def test_cells_that_share_stay_on_a_worker_until_another_has_nothing_to_do() -> None:
@@ -87,8 +55,6 @@ def test_one_worker_takes_everything_in_order() -> None:
 
 
 def test_a_cell_that_another_process_computes_is_waited_for_then_found(tmp_path: Path) -> None:
-    from adacal.suite.claims import Claims
-
     cells, store = cells_of(tmp_path), RecordStore(tmp_path / "results")
     wanted = measure(cells[0].config, Session())
     other = Claims(store.results / "locks")
@@ -108,8 +74,6 @@ def test_a_cell_that_another_process_computes_is_waited_for_then_found(tmp_path:
 
 
 def test_a_cell_that_another_process_gives_up_is_computed_here(tmp_path: Path) -> None:
-    from adacal.suite.claims import Claims
-
     cells, store = cells_of(tmp_path), RecordStore(tmp_path / "results")
     other = Claims(store.results / "locks")
     key = identify(cells[1].config, Session().prepare(cells[1].config))
@@ -164,9 +128,6 @@ def test_a_cell_that_costs_three_workers_has_failed(tmp_path: Path) -> None:
 def test_processes_share_the_cells_and_one_that_is_killed_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-    import signal
-
     cells = cells_of(tmp_path, T=[2, 3, 4])
     calm, store = RecordStore(tmp_path / "calm"), RecordStore(tmp_path / "results")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # what a worker is told below
@@ -196,9 +157,6 @@ def test_processes_share_the_cells_and_one_that_is_killed_is_replaced(
 
 
 def test_a_worker_process_loads_torch_only_after_its_environment_is_set() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, adacal.suite.process_pool; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -311,8 +269,6 @@ def test_times_are_those_of_other_seeds_else_of_the_nearest_T_else_unknown(tmp_p
 def test_calibration_samples_are_drawn_once_and_forgotten_where_memory_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from adacal.suite import session as sessions
-
     prepared = Session().prepare(resolve(raw_config()))
     first = draw(prepared, 8, 0, "cpu")
     assert draw(prepared, 8, 0, "cpu") is first

@@ -13,8 +13,8 @@ from adacal.core.errors import ConfigError
 from adacal.suite.dispatch import run_matrix
 from adacal.suite.executors import make_executor
 from adacal.suite.store import RecordStore
+from suite.matrix_toys import Listening, cells_of, numbers
 from suite.suite_toys import SECONDS
-from suite.test_dispatch import Listening, cells_of, numbers
 
 TESTS = Path(__file__).resolve().parents[1]
 
