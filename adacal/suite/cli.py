@@ -18,6 +18,7 @@ from adacal.suite.cli_base import (
     shared_options,
 )
 from adacal.suite.cli_matrix import matrix
+from adacal.suite.cli_predict import predict
 
 if TYPE_CHECKING:
     from adacal.suite.store import RecordStore
@@ -159,7 +160,7 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (matrix, *cli_boards.COMMANDS, *cli_records.COMMANDS):
+for _command in (matrix, *cli_boards.COMMANDS, *cli_records.COMMANDS, predict):
     main.add_command(_command)
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Library = Literal["mmdet", "mmseg"]
 Source: TypeAlias = "str | Path | Mapping[str, Any] | Config"
 OWN_CONFIGS = CONFIG_FOLDER / "_base_" / "openmmlab"
+_PAIRS = ("scale", "img_scale", "crop_size")
+"""Keys of transforms that take a tuple and no list."""
 _LONGEST = 200
 """Characters of another library's message that go into a sentence."""
 
@@ -112,7 +114,8 @@ def load_config(
             ) from error
     if options:
         try:
-            config.merge_from_dict(dict(options))
+            # a copy, because merging takes `_delete_` out of what it is given
+            config.merge_from_dict({key: _with_pairs(options[key], key) for key in options})
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise ConfigError(
                 f"the options {sorted(options)} do not fit {origin} ({reason(error)}); look at "
@@ -190,6 +193,22 @@ def offline(model: Any) -> Any:
         pairs = [(part, offline(part)) for part in model]
         return type(model)(new for old, new in pairs if new is not None or old is None)
     return model
+
+
+def _with_pairs(value: Any, key: str) -> Any:
+    """Returns a copy of an option; sizes that were tuples before JSON had them are so again.
+
+    >>> _with_pairs([{"type": "Resize", "scale": [64, 32]}, {"type": "Pad"}], "pipeline")
+    [{'type': 'Resize', 'scale': (64, 32)}, {'type': 'Pad'}]
+    """
+    if isinstance(value, Mapping):
+        return {name: _with_pairs(part, str(name)) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        numbers = all(isinstance(part, int | float) for part in value)
+        if numbers and key.rpartition(".")[2] in _PAIRS:
+            return tuple(value)
+        return type(value)(_with_pairs(part, "") for part in value)
+    return copy.deepcopy(value)
 
 
 def _constructed(config: Config, library: Library) -> Any:

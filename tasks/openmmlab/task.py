@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError, DataError, unknown_name
 from adacal.suite.config import digest
 from adacal.suite.registry import DATASETS, build, import_all
@@ -33,8 +34,10 @@ from tasks.openmmlab.data import (
 )
 from tasks.openmmlab.dense import predictions, raw_maps, raw_maps_of_spiking_backbone
 from tasks.openmmlab.divergence import DenseDivergence, all_maps, map_form
+from tasks.openmmlab.drawing import compare, draw_answers, read_image
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from mmengine.config import Config
 
 CALIBRATION_BATCH = 32
@@ -136,16 +139,9 @@ class DenseTask(Task):
     @cached_property
     def training_dataset(self) -> Any:
         """The library's training dataset, opened; its images go through the test pipeline."""
-        test = self._plain("test_dataloader")["dataset"]
-        if "pipeline" not in test:
-            raise ConfigError(
-                f"the test dataset of '{self.dataset_name}' has no 'pipeline' of its own; give "
-                "test_dataloader.dataset.pipeline"
-            )
-        training = without_augmentation(
-            self._plain("train_dataloader")["dataset"], test["pipeline"]
-        )
-        return open_dataset(training, self.library, "training")
+        training = self._plain("train_dataloader")["dataset"]
+        without = without_augmentation(training, self._test_pipeline())
+        return open_dataset(without, self.library, "training")
 
     @cached_property
     def preprocessor(self) -> Any:
@@ -162,6 +158,15 @@ class DenseTask(Task):
             )
         with DefaultScope.overwrite_default_scope(self.library):
             return registry.build(ConfigDict(config))
+
+    def _test_pipeline(self) -> list[Any]:
+        test = self._plain("test_dataloader")["dataset"]
+        if "pipeline" not in test:
+            raise ConfigError(
+                f"the test dataset of '{self.dataset_name}' has no 'pipeline' of its own; give "
+                "test_dataloader.dataset.pipeline"
+            )
+        return list(test["pipeline"])
 
     def _plain(self, key: str) -> dict[str, Any]:
         return dict(self.config.to_dict()[key])
@@ -252,6 +257,20 @@ class DenseTask(Task):
     def divergence(self) -> DenseDivergence:  # type: ignore[override]
         """How far two models' raw maps are apart; has the embedding that probes need."""
         return DenseDivergence(map_form(self.module))
+
+    def read_image(self, path: Path) -> Batch:
+        """Returns an image file as the model takes it, through the dataset's test pipeline."""
+        return read_image(path, self._test_pipeline(), self.library, self.preprocessor)
+
+    def draw_answers(
+        self, figure: Figure, batch: Batch, ann: Any, snn: Mapping[str, Prediction]
+    ) -> None:
+        """Draws images with the truth, where it is known, and the boxes or masks of each answer."""
+        draw_answers(figure, self.module, self.test_dataset, batch, ann, snn)
+
+    def compare(self, batch: Batch, ann: Any, snn: Prediction) -> str:
+        """Says how many boxes, or which share of pixels, a conversion has as the ANN."""
+        return compare(self.module, batch, ann, snn.output)
 
     def use(self, module: nn.Module) -> None:
         """Takes a model that was built elsewhere (by training) for the task's own."""

@@ -155,6 +155,15 @@ def test_defaults_spelled_out_are_the_same_method() -> None:
     assert label == "adaptive_calibration(iat={rule=agreement})"
 
 
+def test_a_rule_on_changes_has_its_own_default_tolerance_in_a_config() -> None:
+    method = make_method("adaptive_calibration", {"iat": {"rule": "change"}})
+    options = plain_value(dataclasses.asdict(method), "method")
+    assert options["iat"] == {"rule": "change", "tolerance": 0.1}
+    label = method_label("adaptive_calibration", options)
+    assert label == "adaptive_calibration(iat={rule=change, tolerance=0.1})"
+    assert make_method("adaptive_calibration", options) == method
+
+
 @pytest.mark.parametrize(
     "text", ["import sys; sys.exit(3)", "raise RuntimeError('a\\nb')", "x = ("]
 )
