@@ -17,6 +17,7 @@ from adacal.suite.cli_base import (
     examples,
     shared_options,
 )
+from adacal.suite.cli_checkpoints import convert_checkpoint
 from adacal.suite.cli_matrix import matrix
 from adacal.suite.cli_predict import predict
 
@@ -160,7 +161,9 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (matrix, *cli_boards.COMMANDS, *cli_records.COMMANDS, predict):
+for _command in (
+    matrix, *cli_boards.COMMANDS, *cli_records.COMMANDS, predict, convert_checkpoint,
+):  # fmt: skip
     main.add_command(_command)
 
 

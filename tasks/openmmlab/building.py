@@ -147,6 +147,10 @@ def find_config(source: str | Path, *, library: Library) -> Path:
         for candidate in (place, place.parent / f"{place.name}.py"):
             if candidate.is_file():
                 return candidate
+    (other,) = set(get_args(Library)) - {library}
+    theirs = shipped_configs(other) / name
+    if any(path.is_file() for path in (theirs, theirs.parent / f"{theirs.name}.py")):
+        raise ConfigError(f"the config '{name}' is of {other}, not of {library}; use its task")
     known = {path.stem: path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
     known |= {path.stem: path.name for path in OWN_CONFIGS.glob("*.py")}
     near = difflib.get_close_matches(Path(name).stem, known, n=1)

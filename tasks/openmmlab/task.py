@@ -35,6 +35,7 @@ from tasks.openmmlab.data import (
 from tasks.openmmlab.dense import predictions, raw_maps, raw_maps_of_spiking_backbone
 from tasks.openmmlab.divergence import DenseDivergence, all_maps, map_form
 from tasks.openmmlab.drawing import compare, draw_answers, read_image
+from tasks.openmmlab.sources import plain_datasets, require_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,8 +134,12 @@ class DenseTask(Task):
 
     @cached_property
     def test_dataset(self) -> Any:
-        """The library's test dataset, opened."""
-        return open_dataset(self._plain("test_dataloader")["dataset"], self.library, "test")
+        """The library's test dataset, opened; its images and masks are there."""
+        config = self._plain("test_dataloader")["dataset"]
+        dataset = open_dataset(config, self.library, "test")
+        count = min(len(dataset), self.max_test_samples or len(dataset))
+        require_files(dataset, count, str(next(plain_datasets(config)).get("type")))
+        return dataset
 
     @cached_property
     def training_dataset(self) -> Any:

@@ -19,7 +19,7 @@ from suite.suite_toys import raw_config, write_base
 
 COMMANDS = (
     "run", "matrix", "leaderboard", "list", "show", "train", "verify", "diff", "published",
-    "submit-check", "predict",
+    "submit-check", "predict", "convert-checkpoint",
 )  # fmt: skip
 
 
