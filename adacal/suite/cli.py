@@ -19,7 +19,9 @@ from adacal.suite.cli_base import (
 )
 from adacal.suite.cli_checkpoints import convert_checkpoint
 from adacal.suite.cli_matrix import matrix
+from adacal.suite.cli_new import new
 from adacal.suite.cli_predict import predict
+from adacal.suite.cli_report import report
 
 if TYPE_CHECKING:
     from adacal.suite.store import RecordStore
@@ -162,8 +164,14 @@ def _store(results: Path) -> RecordStore:
 
 
 for _command in (
-    matrix, *cli_boards.COMMANDS, *cli_records.COMMANDS, predict, convert_checkpoint,
-):  # fmt: skip
+    matrix,
+    *cli_boards.COMMANDS,
+    *cli_records.COMMANDS,
+    predict,
+    convert_checkpoint,
+    new,
+    report,
+):
     main.add_command(_command)
 
 

@@ -133,10 +133,12 @@ def _piece(base: Path, kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the `_base_` file an entry names and lays the entry's options over it."""
     folder = base / f"{kind}s"
     path = folder / f"{entry['name']}.py"
+    options = {key: value for key, value in entry.items() if key != "name"}
+    if not path.is_file() and kind == "method" and "type" in entry:
+        return {kind: options}  # of a plug-in, which needs no file here
     if not path.is_file():
         known = [file.stem for file in folder.glob("*.py")]
         raise ConfigError(unknown_name(kind, entry["name"], known))
-    options = {key: value for key, value in entry.items() if key != "name"}
     return merge(read(path), {kind: options} if options else {})
 
 

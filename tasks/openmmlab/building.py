@@ -86,7 +86,7 @@ def load_config(
     Args:
         source: a file, the name of a config that the library ships
             (`retinanet/retinanet_r18_fpn_1x_coco`) or of one below `configs/_base_/openmmlab`
-            (`digit_fcos`), or the config itself.
+            (`digit_atss`), or the config itself.
         library: whose config it is.
         options: values by dotted key.
         whole: whether it must have a model.
