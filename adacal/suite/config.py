@@ -18,12 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from adacal.core.errors import ConfigError, unknown_name
 from adacal.suite.options import check_types, complaint, tuples
+from adacal.suite.places import CONFIG_FOLDER
 
 if TYPE_CHECKING:
     from adacal.methods.base import Method
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-CONFIG_FOLDER = CHECKOUT / "configs"
 
 
 class _Part(BaseModel):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adacal.core.errors import DataError
-from adacal.suite.config import CHECKOUT
+from adacal.suite.places import CHECKOUT
 from adacal.suite.reading import READING
 from adacal.suite.records import RunRecord
 from adacal.suite.report_data import page_data

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from adacal.core.errors import ConfigError, DataError
-from adacal.suite.config import CHECKOUT
+from adacal.suite.places import CHECKOUT
 from adacal.suite.store import write_once
 
 LONGEST_NAME = 24
