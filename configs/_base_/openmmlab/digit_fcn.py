@@ -39,7 +39,7 @@ model = dict(
         norm_cfg=norm,
         align_corners=False,
         # background covers twelve times as many pixels as all digits
-        loss_decode=dict(type="CrossEntropyLoss", class_weight=[0.15] + 10 * [1.0]),
+        loss_decode=dict(type="CrossEntropyLoss", class_weight=[0.4] + 10 * [1.0]),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode="whole"),
