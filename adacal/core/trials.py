@@ -78,6 +78,7 @@ class Judge:
         self._parts = [seen] if unseen is None else [seen, unseen]
         self._plain = [self._of_ann(part) for part in self._parts]
 
+    @torch.no_grad()
     def measure(self) -> Trial:
         """Measures the network as it is; its exit rule does not count.
 
@@ -93,9 +94,7 @@ class Judge:
             outputs += [network.predict(part).output for part in self._parts[1:]]
         finally:
             network.exit_rule = rule
-        apart = [
-            self._divergence(*pair).detach() for pair in zip(self._plain, outputs, strict=True)
-        ]
+        apart = [self._divergence(*pair) for pair in zip(self._plain, outputs, strict=True)]
         bounded = [each / (1 + each) for each in apart]
         if isinstance(self._plain[0], Tensor) and self._plain[0].dim() == 2:
             both = zip(self._plain, outputs, strict=True)
@@ -110,6 +109,7 @@ class Judge:
             weight_changes=dict(network.weight_changes),
         )
 
+    @torch.no_grad()
     def _of_ann(self, inputs: Tensor) -> Any:
         return self._network.ann(inputs.mean(0) if self._network.stream else inputs)
 
