@@ -36,7 +36,7 @@ _BISECTIONS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelTables:
-    """What each θ of each channel costs in accuracy and in energy.
+    """What each θ of each channel costs in accuracy and in energy; all on the CPU.
 
     Attributes:
         sites: names, in calling order.

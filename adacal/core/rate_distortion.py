@@ -113,7 +113,8 @@ def rate_distortion(
     def tried(choice: Tensor) -> Trial:
         for name, threshold in tables.thresholds(choice).items():
             neuron = network.neurons[name]
-            neuron.threshold, neuron.max_spikes, neuron.ratio = threshold, max_spikes, 1.0
+            neuron.threshold = threshold.to(inputs.device)
+            neuron.max_spikes, neuron.ratio = max_spikes, 1.0
         same = torch.Generator().manual_seed(seed)
         calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
         return judge.measure()
