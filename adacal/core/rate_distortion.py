@@ -31,10 +31,12 @@ _OPTIONS = (
 )  # fmt: skip
 CLOSE = 0.01
 """How near the measured cost must come to the budget, as a fraction of it."""
-ROUNDS = 4
+ROUNDS = 6
 """Most choices that are calibrated and measured to come so near."""
 HALVINGS = 6
 """Choices that are calibrated and measured to find the cheapest network that loses little."""
+SURE = 2.0
+"""Standard errors by which the network as it was must be nearer to the ANN to be put back."""
 POINTS = 16
 """Points of the curve that is noted."""
 
@@ -61,7 +63,7 @@ def rate_distortion(
     The tables know the ANN's activations; what the converted network really spends and loses is
     measured after each choice, and the next aims nearer. At last the network is compared with what
     it was before, on samples the tables have not seen: if that kept to the limit as well and was
-    better, it is put back.
+    better beyond doubt, it is put back.
 
     Args:
         network: changed in place: thresholds and `max_spikes`, then recalibrated. What it was
@@ -122,7 +124,7 @@ def rate_distortion(
     if budget is not None:
         after = _spent_within(budget, tables, tried)
         fits = [trial.cost <= (1 + CLOSE) * budget for trial in (before, after)]
-        better = before.divergence < after.divergence
+        better = before.nearer_by(after) > SURE
     else:
         assert max_drop is not None
         after = _cheapest_within(max_drop, tables, tried)

@@ -36,17 +36,31 @@ class Trial:
 
     Attributes:
         cost: pJ or spikes a sample, on the samples that the tables saw.
-        divergence: mean of d / (1 + d) on the samples that they did not see: bounded, or the few
-            samples that are wrong would decide alone.
+        divergences: d / (1 + d) of the samples that they did not see, shape [B]: bounded, or the
+            few samples that are wrong would decide alone.
         drop: points; see `Judge.measure`.
         neurons, weight_changes: what to put back.
     """
 
     cost: float
-    divergence: float
+    divergences: Tensor
     drop: float
     neurons: Mapping[str, BurstNeuron]
     weight_changes: Mapping[str, Tensor]
+
+    @property
+    def divergence(self) -> float:
+        """The mean of `divergences`."""
+        return float(self.divergences.mean())
+
+    def nearer_by(self, other: Trial) -> float:
+        """Returns by how much nearer to the ANN this is than another, in standard errors.
+
+        The samples are the same, so their differences count. Without any it is 0.
+        """
+        gain = other.divergences - self.divergences
+        error = float(gain.std() / len(gain) ** 0.5) if len(gain) > 1 else 0.0
+        return float(gain.mean()) / max(error, 1e-12)
 
     def restore(self, network: SpikingNetwork) -> None:
         """Makes the network again what was measured."""
@@ -103,7 +117,7 @@ class Judge:
             wrong = bounded
         return Trial(
             cost=_of_report(meter.report(), self._unit),
-            divergence=float(bounded[-1].mean()),
+            divergences=bounded[-1],
             drop=100 * float(torch.cat(wrong).mean()),
             neurons={name: replace(neuron) for name, neuron in network.neurons.items()},
             weight_changes=dict(network.weight_changes),
