@@ -84,8 +84,9 @@ def rate_distortion(
         divergence, generator, calibration_options: as in `calibrate`.
     Returns:
         JSON-able notes: the limit, whether it is kept, what was spent, whether the network was left
-        as it was, both divergences (mean of d / (1 + d)) on the samples kept back, both drops on
-        all samples, mean θ by site, and the predicted curve.
+        as it was, both divergences (mean of d / (1 + d)) on the samples kept back and by how many
+        standard errors the choice is nearer there, both drops on all samples, mean θ by site, and
+        the predicted curve.
     Raises:
         ConfigError: no budget and no `max_drop`, both, or another option that makes no sense.
     """
@@ -143,6 +144,7 @@ def rate_distortion(
         "check_samples": (seen if unseen is None else unseen).shape[int(network.stream)],
         "divergence_before": before.divergence,
         "divergence": after.divergence,
+        "nearer_by": after.nearer_by(before),
         "drop_before": before.drop,
         "drop": after.drop,
         "mean_threshold": {

@@ -103,7 +103,11 @@ class Case:
         options = {"max_spikes": 8, **setting}
         network, inputs = self.uniform(options.pop("given", SAMPLES))
         notes = network.rate_distortion([inputs], budget=self.budget, **options)
-        return {**self.judge(network), "kept": notes["kept_as_it_was"]}
+        return {
+            **self.judge(network),
+            "kept": notes["kept_as_it_was"],
+            "nearer_by": notes["nearer_by"],
+        }
 
 
 def cases(sets: list[str], models: list[str], steps: list[int]) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from adacal.core.errors import ConfigError
 from adacal.core.exit_rules import ExitRule
 from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
-from adacal.core.trials import spending
+from adacal.core.trials import Trial, spending
 from core.energy_toys import seeded, trained_small
 from core.test_channel_tables import Distance, nested
 
@@ -72,7 +72,19 @@ def test_a_network_that_was_better_at_no_more_cost_is_put_back() -> None:
     before, output = state(network), network(GIVEN)
     notes = network.rate_distortion([GIVEN], budget=1e9, grid=(8,))
     assert notes["kept_as_it_was"] and notes["divergence"] > notes["divergence_before"]
+    assert notes["nearer_by"] < -2
     assert state(network) == before and torch.equal(network(GIVEN), output)
+
+
+def test_a_network_that_was_nearer_by_chance_is_not_put_back() -> None:
+    def trial(*divergences: float) -> Trial:
+        values = torch.tensor(divergences, dtype=torch.float64)
+        return Trial(cost=1, divergences=values, drop=0, neurons={}, weight_changes={})
+
+    clear, level, doubtful = trial(0.1, 0.2, 0.1), trial(0.3, 0.4, 0.4), trial(0.0, 0.0, 0.5)
+    assert clear.nearer_by(level) == pytest.approx(-level.nearer_by(clear))
+    assert clear.nearer_by(level) == pytest.approx((7 / 30) / (0.1 / 3**0.5 / 3**0.5))
+    assert abs(clear.nearer_by(doubtful)) < 1 and clear.nearer_by(clear) == 0
 
 
 def test_weights_of_advanced_calibration_are_put_back_as_well() -> None:
