@@ -185,11 +185,11 @@ def curve(tables: ChannelTables, points: int = POINTS) -> list[dict[str, float]]
 
 
 def _parted(inputs: Tensor, dim: int, samples: int, check: float) -> tuple[Tensor, Tensor | None]:
-    """Returns the samples for the tables and those kept from them, at least one for the tables."""
+    """Returns the samples for the tables, at least one, and all others; None where none are."""
     total = inputs.shape[dim]
-    kept_back = min(round(check * total), total - 1)
-    seen = inputs.narrow(dim, 0, min(samples, total - kept_back))
-    return seen, inputs.narrow(dim, total - kept_back, kept_back) if kept_back else None
+    count = min(samples, total - min(round(check * total), total - 1))
+    seen = inputs.narrow(dim, 0, count)
+    return seen, inputs.narrow(dim, count, total - count) if count < total else None
 
 
 def _spent_within(budget: float, tables: ChannelTables, tried: Callable[[Tensor], Trial]) -> Trial:

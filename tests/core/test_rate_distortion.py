@@ -60,6 +60,11 @@ def test_a_larger_budget_gives_a_network_that_costs_more_and_is_nearer() -> None
     assert found[0]["divergence"] > found[1]["divergence"]
 
 
+def test_all_samples_that_the_tables_do_not_see_are_compared() -> None:
+    notes = uniform(1).rate_distortion([GIVEN], budget=1e5, samples=40, grid=(-4, 0))
+    assert notes["check_samples"] == len(GIVEN) - 40
+
+
 def test_the_curve_falls_from_its_cheapest_point_to_its_dearest() -> None:
     curve = uniform(1).rate_distortion([GIVEN], budget=1e4, grid=GRID)["curve"]
     costs, harms = ([point[key] for point in curve] for key in ("cost", "divergence"))
