@@ -40,7 +40,6 @@ SETTINGS: dict[str, dict[str, float]] = {
     "as first shipped": {"epochs": 24, "dropout": 0.3, "strength": 1.0},
     "no dropout": {"epochs": 24, "dropout": 0.0, "strength": 1.0},
     "no dropout, half the augmentation": {"epochs": 24, "dropout": 0.0, "strength": 0.5},
-    "no dropout, 40 epochs": {"epochs": 40, "dropout": 0.0, "strength": 1.0},
 }
 
 
