@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.checks import check_choice, check_whole
-from adacal.core.errors import ConfigError
+from adacal.core.errors import ConfigError, InputError
 from adacal.core.kernels import BurstParameters, burst_scan, capped_scan, signed_scan
 
 Kind = Literal["burst", "capped", "signed"]
@@ -64,6 +64,7 @@ class BurstNeuron:
             T: number of steps of the whole run (for the spread half threshold).
         Raises:
             ConfigError: the threshold is not positive or `max_spikes` is below 1.
+            InputError: potentials were set place by place, for samples of another size.
         """
         check_whole("max_spikes", self.max_spikes)
         check_choice("kind of neuron", self.kind, get_args(Kind))
@@ -78,6 +79,7 @@ class BurstNeuron:
             shift = None
         if self.initial_potential is not None:
             start = self._broadcast(self.initial_potential, sample)
+            _require_places(start, sample)
         elif self.spread_half_threshold:
             start = torch.zeros_like(theta)
             spread = theta / (2 * T)
@@ -170,3 +172,14 @@ def per_channel(values: Tensor, dim: int, channel_dim: int) -> Tensor:
 def by_channel(tensor: Tensor, channel_dim: int) -> Tensor:
     """Flattens all but the channels of [B, C, *] (or tokens [B, *, C]) to shape [C, n]."""
     return tensor.movedim(channel_dim, 0).flatten(1)
+
+
+def _require_places(start: Tensor, sample: Tensor) -> None:
+    """Potentials calibrated place by place fit samples of that size only."""
+    pairs = zip(reversed(start.shape), reversed(sample.shape), strict=False)
+    if any(own not in (1, wanted) for own, wanted in pairs):
+        raise InputError(
+            f"initial potentials were set for samples of shape {list(start.shape[-3:])}, one a "
+            f"place; got {list(sample.shape[1:])}; give samples of one size, or calibrate without "
+            "potentials (light calibration sets none)"
+        )

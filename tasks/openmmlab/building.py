@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import importlib
 import importlib.util
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch import nn
 
 from adacal.core.checks import check_choice
 from adacal.core.errors import ConfigError
+from adacal.suite.config import CONFIG_FOLDER
 from tasks.checkpoints import load_checkpoint
 from tasks.openmmlab.dense import refuse_other_kinds
 from tasks.openmmlab.operations import prepare
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 Library = Literal["mmdet", "mmseg"]
 Source: TypeAlias = "str | Path | Mapping[str, Any] | Config"
+OWN_CONFIGS = CONFIG_FOLDER / "_base_" / "openmmlab"
 _LONGEST = 200
 """Characters of another library's message that go into a sentence."""
 
@@ -58,7 +62,7 @@ def build_model(
     module = _constructed(config, library)
     refuse_other_kinds(module)
     if checkpoint is None:
-        with _quiet():
+        with quiet():
             module.init_weights()
     else:
         load_checkpoint(Path(checkpoint).expanduser(), module)
@@ -67,7 +71,11 @@ def build_model(
 
 
 def load_config(
-    source: Source, *, library: Library, options: Mapping[str, Any] | None = None
+    source: Source,
+    *,
+    library: Library,
+    options: Mapping[str, Any] | None = None,
+    whole: bool = True,
 ) -> Config:
     """Reads a config of mmdet or mmsegmentation and changes what `options` say.
 
@@ -75,9 +83,11 @@ def load_config(
 
     Args:
         source: a file, the name of a config that the library ships
-            (`retinanet/retinanet_r18_fpn_1x_coco`), or the config itself.
+            (`retinanet/retinanet_r18_fpn_1x_coco`) or of one below `configs/_base_/openmmlab`
+            (`digit_fcos`), or the config itself.
         library: whose config it is.
         options: values by dotted key.
+        whole: whether it must have a model.
 
     Raises:
         ConfigError: there is no such config, it cannot be executed, has no `model` or is of the
@@ -97,7 +107,7 @@ def load_config(
             config = Config.fromfile(path)
         except (Exception, SystemExit) as error:
             raise ConfigError(
-                f"{origin} cannot be executed ({_reason(error)}); mend the file, or install what "
+                f"{origin} cannot be executed ({reason(error)}); mend the file, or install what "
                 "it imports"
             ) from error
     if options:
@@ -105,12 +115,14 @@ def load_config(
             config.merge_from_dict(dict(options))
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise ConfigError(
-                f"the options {sorted(options)} do not fit {origin} ({_reason(error)}); look at "
+                f"the options {sorted(options)} do not fit {origin} ({reason(error)}); look at "
                 "the keys there"
             ) from error
     scope = config.get("default_scope", library)
     if scope != library:
         raise ConfigError(f"{origin} is of {scope}, not of {library}; give it to the other task")
+    if not whole:
+        return config
     if not isinstance(config.get("model"), dict) or "type" not in config.model:
         raise ConfigError(f"{origin} has no 'model' dict with a 'type'; give a whole config")
     return config
@@ -127,10 +139,13 @@ def find_config(source: str | Path, *, library: Library) -> Path:
     """
     name = str(source)
     folder = shipped_configs(library)
-    for candidate in (Path(name).expanduser(), folder / name, folder / f"{name}.py"):
-        if candidate.is_file():
-            return candidate
+    places = (Path(name).expanduser(), *(place / name for place in (OWN_CONFIGS, folder)))
+    for place in places:
+        for candidate in (place, place.parent / f"{place.name}.py"):
+            if candidate.is_file():
+                return candidate
     known = {path.stem: path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
+    known |= {path.stem: path.name for path in OWN_CONFIGS.glob("*.py")}
     near = difflib.get_close_matches(Path(name).stem, known, n=1)
     hint = f"did you mean '{known[near[0]]}'?" if near else f"look into '{folder}'"
     raise ConfigError(f"no config '{name}', neither as a file nor in {library}; {hint}")
@@ -197,7 +212,7 @@ def _constructed(config: Config, library: Library) -> Any:
             module = registry.build(ConfigDict(model))
     except Exception as error:  # whatever a constructor finds wrong with its options
         raise ConfigError(
-            f"{library} cannot build the model '{model['type']}' ({_reason(error)}); check the "
+            f"{library} cannot build the model '{model['type']}' ({reason(error)}); check the "
             "config and the options"
         ) from error
     return module
@@ -212,8 +227,8 @@ def _mend(library: Library) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps mmengine from printing how it initialised each of the parameters."""
+def quiet() -> Iterator[None]:
+    """Keeps mmengine and pycocotools from printing what they do."""
     from mmengine.logging import MMLogger
 
     loggers = {MMLogger.get_current_instance()}
@@ -221,9 +236,10 @@ def _quiet() -> Iterator[None]:
         loggers.add(MMLogger.get_instance("mmengine"))
     levels = {logger: logger.level for logger in loggers}
     for logger in loggers:
-        logger.setLevel("WARNING")
+        logger.setLevel("CRITICAL")
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)
@@ -240,7 +256,8 @@ def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(part, f"{key}.{number}")
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Returns another library's error on one line, cut where it is long."""
     text = " ".join(str(error).split()) or "no message"
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return f"{type(error).__name__}: {short}"

@@ -109,7 +109,7 @@ def embedding(raw: Any, reference: Any, form: MapForm) -> Tensor:
         roots = _two_classes(raw).log_softmax(1).mul(0.5).exp()
         return (roots * (2 / roots[0, 0].numel()) ** 0.5).flatten(1)
     if form.kind == "other":
-        pairs = zip(_all_maps(raw), _all_maps(reference), strict=True)
+        pairs = zip(all_maps(raw), all_maps(reference), strict=True)
         parts = [own.flatten(1) / _spread(ann.flatten(1), 1) for own, ann in pairs]
         whole = torch.cat(parts, 1)
         return whole / (2 * whole.shape[1]) ** 0.5
@@ -187,7 +187,8 @@ def _two_classes(logits: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
 
 
-def _all_maps(nest: Any) -> list[Tensor]:
+def all_maps(nest: Any) -> list[Tensor]:
+    """Returns the tensors of a nest of lists and tuples, in order."""
     if isinstance(nest, Tensor):
         return [nest]
-    return [tensor for part in nest for tensor in _all_maps(part)]
+    return [tensor for part in nest for tensor in all_maps(part)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adacal.core.errors import ConfigError
+from adacal.core.errors import ConfigError, InputError
 from adacal.core.kernels import quantise
 from adacal.core.neuron import BurstNeuron, NeuronState, by_channel, per_channel
 from toys import dyadic
@@ -48,6 +48,13 @@ def test_an_initial_potential_may_be_a_number_per_channel_or_per_neuron() -> Non
     for start in (1.0, torch.ones(3), torch.ones(3, 2)):
         counts, _ = BurstNeuron(threshold=1.0, initial_potential=start).scan(current, 1)
         assert bool((counts == 1).all())
+
+
+def test_potentials_of_single_places_refuse_samples_of_another_size() -> None:
+    neuron = BurstNeuron(initial_potential=torch.rand(3, 4, 6))
+    neuron.scan(torch.rand(2, 5, 3, 4, 6), 2)
+    with pytest.raises(InputError, match=r"set for samples of shape \[3, 4, 6\].*got \[3, 6, 4\]"):
+        neuron.scan(torch.rand(2, 5, 3, 6, 4), 2)
 
 
 def test_state_goes_on_over_calls_and_remembers_the_step() -> None:
