@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -149,3 +150,41 @@ def spikes_of(network: SpikingNetwork) -> Iterator[dict[str, list[Tensor]]]:
         yield seen
     finally:
         patch.undo()
+
+
+class Levels(nn.Module):
+    """A small dense network: maps of two levels in a nest, a constant and a number beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.scores = nn.Conv2d(4, 3, 1)
+        self.boxes = nn.Conv2d(4, 4, 1)
+        self.register_buffer("grid", torch.arange(4.0))
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        fine = F.relu(self.stem(x))
+        levels = (fine, F.relu(self.down(fine)))
+        return {
+            "maps": [(self.scores(level), self.boxes(level)) for level in levels],
+            "grid": self.grid,
+            "stride": 2,
+        }
+
+
+def mean_square(later: Any, earlier: Any) -> Tensor:
+    """A divergence of outputs of `Levels`: mean squared difference of all maps, shape [B]."""
+    parts = [
+        (a - b).square().flatten(1)
+        for ours, theirs in zip(later["maps"], earlier["maps"], strict=True)
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    return torch.cat(parts, 1).mean(1)
+
+
+def levels_network(*, T: int = 6, stream: bool = False) -> SpikingNetwork:
+    """`Levels` converted, all numbers in it dyadic."""
+    example = dyadic((T, 1, 2, 8, 8) if stream else (1, 2, 8, 8), 5)
+    network = convert(make_dyadic(Levels()), example, T=T, max_spikes=2, stream=stream)
+    return with_dyadic_neurons(network)

@@ -38,12 +38,13 @@ class ExitRule:
                 "fit them or give a number between 0 and 1 for every step"
             )
 
-    def exits(self, running_mean: Tensor, step: int) -> Tensor:
+    def exits(self, running_mean: Tensor, step: int, previous: Tensor | None = None) -> Tensor:
         """Says which samples are done after a step.
 
         Args:
             running_mean: mean output over the steps so far, shape [B, K] (logits).
             step: index of the step, 0 to T - 1.
+            previous: the mean before that step; a score does not need it.
         Returns:
             Boolean, shape [B]; all true at the last step.
         """

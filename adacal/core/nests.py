@@ -40,3 +40,21 @@ def join_tensors(
         items = [join_tensors(group, chosen, join) for group in zip(*parts, strict=True)]
         return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     return first
+
+
+def collect(value: Any, chosen: Callable[[Tensor], bool]) -> list[Tensor]:
+    """Returns the chosen tensors of a nest, in order."""
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(value, chosen, keep)
+    return found
+
+
+def refill(value: Any, chosen: Callable[[Tensor], bool], tensors: Sequence[Tensor]) -> Any:
+    """Returns a nest with its chosen tensors replaced; the inverse of `collect`."""
+    left = iter(tensors)
+    return map_tensors(value, chosen, lambda _: next(left))

@@ -16,14 +16,14 @@ from adacal.core.checks import check_choice, check_whole
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
-from adacal.core.exit_rules import ExitRule, Score
+from adacal.core.exit_rules import Score
 from adacal.core.inputs import check_batch
 from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout, RunState
 from adacal.core.nests import join_tensors, map_tensors
 from adacal.core.neuron import BurstNeuron, NeuronState
 from adacal.core.sites import OnActivation, Site
-from adacal.core.traces import Trace, set_trace, trace_of
+from adacal.core.traces import Trace, is_rows, set_trace, trace_of
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]
@@ -78,7 +78,7 @@ class SpikingNetwork(Converted):
         self.synaptic_calls: dict[str, int] = {}
         self.windows: dict[str, int] = {}
         self.weight_changes: dict[str, Tensor] = {}
-        self.exit_rule: ExitRule | None = None
+        self.exit_rule: timesteps.Rule | None = None
         self.search_log: dict[str, Any] = {}
         self._rates: dict[str, float | None] = {}
 
@@ -90,7 +90,7 @@ class SpikingNetwork(Converted):
 
     def steps(self, inputs: Tensor) -> Any:
         """Returns the running mean of the output after 1 … T steps, each tensor [T, B, ...]."""
-        return map_tensors(self._outputs(inputs, None), _is_rows, self._running)
+        return map_tensors(self._outputs(inputs, None), is_rows, self._running)
 
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
         """Runs a batch (with early exit if `exit_rule` is set) and counts into `meter`."""
@@ -99,7 +99,7 @@ class SpikingNetwork(Converted):
         outputs = self._outputs(inputs, meter)
         self._keep_rates(meter)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
-        logits = isinstance(outputs, Tensor) and outputs.dim() == 2 and _is_rows(outputs)
+        logits = isinstance(outputs, Tensor) and outputs.dim() == 2 and is_rows(outputs)
         return Prediction(
             output=self._mean(outputs),
             timesteps=torch.full((batch,), self.T),
@@ -107,16 +107,16 @@ class SpikingNetwork(Converted):
         )
 
     def run_until_confident(
-        self, inputs: Tensor, rule: ExitRule, meter: EnergyMeter | None = None
+        self, inputs: Tensor, rule: timesteps.Rule, meter: EnergyMeter | None = None
     ) -> Prediction:
-        """Runs step by step and really drops the samples that are sure enough (METHOD 7).
+        """Runs step by step and really drops the samples that are done (METHOD section 7).
 
         Args:
             inputs: shape [B, ...] ([T, B, ...] for streams).
             rule: when a sample may leave; its last step always ends.
             meter: counts what was run.
         Returns:
-            `.output` [B, K] at each sample's exit and `.timesteps` [B].
+            `.output`, nested as the ANN's, at each sample's exit, and `.timesteps` [B].
         """
         self._check(inputs)
         prediction = timesteps.run_until_confident(self, inputs, rule, meter)
@@ -181,8 +181,8 @@ class SpikingNetwork(Converted):
             weight_changes=self.weight_changes,
         )
         out = mode.run(self.forward, rows, static=not self.stream)
-        ann = map_tensors(out, _is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[0])
-        snn = map_tensors(out, _is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[1:].mean(0))
+        ann = map_tensors(out, is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[0])
+        snn = map_tensors(out, is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[1:].mean(0))
         return ann, snn, mode
 
     # calibration and search --------------------------------------------------------------------
@@ -205,8 +205,10 @@ class SpikingNetwork(Converted):
         """Raises thresholds where it costs little (SSC); see `adacal.core.compression`."""
         return compression.compress(self, batches, **options)
 
-    def fit_exit_rule(self, batches: Batches, score: Score = "entropy", **options: Any) -> ExitRule:
-        """Fits an exit rule on labelled calibration samples; see `adacal.core.timesteps`."""
+    def fit_exit_rule(
+        self, batches: Batches, score: Score = "entropy", **options: Any
+    ) -> timesteps.Rule:
+        """Fits an exit rule on calibration samples; see `adacal.core.timesteps`."""
         return timesteps.fit_exit_rule(self, batches, score=score, **options)
 
     # looking and keeping -----------------------------------------------------------------------
@@ -253,7 +255,7 @@ class SpikingNetwork(Converted):
             return joined
 
         return join_tensors(
-            [self._whole(part, meter) for part in inputs.split(size, dim)], _is_rows, join
+            [self._whole(part, meter) for part in inputs.split(size, dim)], is_rows, join
         )
 
     def _samples_at_once(self, inputs: Tensor) -> int:
@@ -345,11 +347,7 @@ class SpikingNetwork(Converted):
         return total / count.reshape(-1, *[1] * (total.dim() - 1))
 
     def _mean(self, outputs: Any) -> Any:
-        return map_tensors(outputs, _is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))
-
-
-def _is_rows(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and trace_of(tensor) is not None
+        return map_tensors(outputs, is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))
 
 
 def _site_report(

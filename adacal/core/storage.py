@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from adacal.core.change_rule import ChangeRule
+from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import DataError
 from adacal.core.exit_rules import ExitRule
 from adacal.core.inputs import frozen_copy, refuse_unusable
@@ -51,7 +53,6 @@ def save(network: SpikingNetwork, path: str | Path) -> None:
         {"name": s.name, "function": s.function, "kind": s.kind, "shape": list(s.shape)}
         for s in network.sites
     ]
-    rule = network.exit_rule
     header = {
         "version": VERSION,
         "options": {key: getattr(network, key) for key in _OPTIONS},
@@ -60,7 +61,7 @@ def save(network: SpikingNetwork, path: str | Path) -> None:
         "windows": network.windows,
         "sample_shape": None if network.sample_shape is None else list(network.sample_shape),
         "weights": weights_digest(network.module),
-        "exit_rule": {"score": rule.score, "thresholds": list(rule.thresholds)} if rule else None,
+        "exit_rule": _plain_rule(network.exit_rule),
     }
     target = _path(path)
     temporary = target.with_name(f".{target.name}.tmp")
@@ -74,7 +75,11 @@ def save(network: SpikingNetwork, path: str | Path) -> None:
 
 
 def load(
-    path: str | Path, ann: nn.Module, *, forward: Callable[[nn.Module, Any], Any] | None = None
+    path: str | Path,
+    ann: nn.Module,
+    *,
+    forward: Callable[[nn.Module, Any], Any] | None = None,
+    divergence: Callable[[Any, Any], Tensor] | None = None,
 ) -> SpikingNetwork:
     """Reads a saved network back onto its ANN; nothing is unpickled.
 
@@ -82,6 +87,7 @@ def load(
         path: what `SpikingNetwork.save` wrote.
         ann: the ANN it was converted from (with its weights).
         forward: how to call the module, where the network was converted with a `forward`.
+        divergence: what its exit rule on changes was fitted with, if that was a function of yours.
     Raises:
         DataError: no such file, not of this format, of a newer version, or of another network.
         UnsupportedModelError: `ann` is no module, or holds NaN.
@@ -108,6 +114,7 @@ def load(
     try:
         options = {} if forward is None else {"forward": forward}
         network = _assembled(header, tensors, module, options)
+        network.exit_rule = _read_rule(source, header["exit_rule"], divergence)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"'{source}' is damaged: its header lacks or garbles {error}") from error
     for name, neuron in network.neurons.items():
@@ -175,7 +182,35 @@ def _assembled(
         if key.startswith("weight/")
     }
     network.sites = [Site(**{**site, "shape": tuple(site["shape"])}) for site in header["sites"]]
-    rule = header["exit_rule"]
-    if rule is not None:
-        network.exit_rule = ExitRule(score=rule["score"], thresholds=tuple(rule["thresholds"]))
     return network
+
+
+def _plain_rule(rule: Any) -> dict[str, Any] | None:
+    """Returns an exit rule as JSON; of its divergence there is only the name."""
+    if rule is None:
+        return None
+    thresholds = list(rule.thresholds)
+    if isinstance(rule, ChangeRule):
+        name = _name_of(rule.divergence)
+        return {"divergence": name, "allowed": rule.allowed, "thresholds": thresholds}
+    return {"score": rule.score, "thresholds": thresholds}
+
+
+def _read_rule(
+    source: Path, plain: dict[str, Any] | None, divergence: Callable[[Any, Any], Tensor] | None
+) -> ExitRule | ChangeRule | None:
+    if plain is None:
+        return None
+    thresholds = tuple(plain["thresholds"])
+    if "score" in plain:
+        return ExitRule(score=plain["score"], thresholds=thresholds)
+    if divergence is None and plain["divergence"] != _name_of(symmetric_kl):
+        raise DataError(
+            f"'{source}' has an exit rule on changes measured by '{plain['divergence']}', which is "
+            "not in the file; pass it as divergence="
+        )
+    return ChangeRule(thresholds, divergence or symmetric_kl, plain["allowed"])
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", type(function).__name__))

@@ -68,6 +68,11 @@ def known_of(tensor: Tensor) -> Trace:
     return trace_of(tensor) or _CONSTANT
 
 
+def is_rows(tensor: Tensor) -> bool:
+    """Whether a part of a network's output differs from sample to sample."""
+    return tensor.is_floating_point() and trace_of(tensor) is not None
+
+
 def set_trace(tensor: Tensor, trace: Trace | None) -> None:
     """Attaches knowledge to a tensor."""
     setattr(tensor, _ATTRIBUTE, trace)

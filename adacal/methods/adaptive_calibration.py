@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from adacal.core.change_rule import ChangeRule
 from adacal.core.converted import Converted
-from adacal.core.timesteps import check_options
+from adacal.core.timesteps import CHANGE_TOLERANCE, Rule, check_options, require_logits
 from adacal.methods.adafire import AdaFireOptions, run_adafire
 from adacal.methods.adafire_ssc import SSC_DEFAULTS, check_ssc, run_ssc
 from adacal.methods.base import METHODS, Calibration, Method, check_calibration, check_dict, start
@@ -26,6 +27,7 @@ IAT_DEFAULTS: Mapping[str, Any] = {
     "base": 0.6,
     "tolerance": 0.0,
 }
+CHANGE_DEFAULTS: Mapping[str, Any] = {"rule": "change", "tolerance": CHANGE_TOLERANCE}
 
 
 @METHODS.register_module(name="adaptive_calibration")
@@ -37,14 +39,16 @@ class AdaptiveCalibration(Method):
         calibration: none, light or advanced.
         adafire: options of `AdaFireOptions`; here and below, what is left out has its default.
         ssc: options of SSC, or None to leave it out.
-        iat: `score` (entropy, confidence), `rule` (paper, accuracy, agreement), `base` (the
-            paper's a), `tolerance` (points, for rule accuracy); None to leave it out.
+        iat: `score` (entropy, confidence), `rule` (paper, accuracy, agreement, change), `base` (the
+            paper's a), `tolerance` (points for rule accuracy; for rule change a share of the
+            divergence between ANN and SNN); None to leave it out. Outputs other than logits need
+            rule change, which has no score and no base.
     """
 
     calibration: Literal["none", "light", "advanced"] = "light"
     adafire: Mapping[str, Any] = field(default_factory=dict)
     ssc: Mapping[str, Any] | None = field(default_factory=lambda: dict(SSC_DEFAULTS))
-    iat: Mapping[str, Any] | None = field(default_factory=lambda: dict(IAT_DEFAULTS))
+    iat: Mapping[str, Any] | None = field(default_factory=dict)  # the defaults depend on the rule
 
     name: ClassVar[str] = "adaptive_calibration"
 
@@ -56,26 +60,41 @@ class AdaptiveCalibration(Method):
             object.__setattr__(self, "ssc", {**SSC_DEFAULTS, **self.ssc})
         if self.iat is not None:
             check_dict("iat", self.iat, IAT_DEFAULTS)
-            object.__setattr__(self, "iat", {**IAT_DEFAULTS, **self.iat})
             check_options(**self.iat)
+            object.__setattr__(self, "iat", _completed(self.iat))
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Searches φ, then ρ, then fits the exit rule on the same calibration samples."""
         options = self._adafire()
         network = start(ann, example_input, calibration, options.budget)
+        if self.iat is not None and self.iat["rule"] != "change":
+            frames = example_input.mean(0) if calibration.stream else example_input
+            require_logits(network.ann(frames))  # before a long search
         run_adafire(network, calibration, options, self.calibration)
         if self.ssc is not None:
             sensitivity, cost = options.sensitivity, options.cost
             run_ssc(network, calibration, self.ssc, self.calibration, sensitivity, cost)
         if self.iat is not None:
-            rule = network.fit_exit_rule(calibration.batches, **self.iat)
+            rule = network.fit_exit_rule(
+                calibration.batches, **self.iat, divergence=calibration.divergence
+            )
             network.exit_rule = rule
-            network.search_log["iat"] = {
-                "score": rule.score,
-                "thresholds": [float(value) for value in rule.thresholds],
-            }
+            network.search_log["iat"] = _notes(rule)
         return network
 
     def _adafire(self) -> AdaFireOptions:
         check_dict("adafire", self.adafire, [field.name for field in fields(AdaFireOptions)])
         return AdaFireOptions(**self.adafire)
+
+
+def _completed(iat: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options with defaults for what is left out; of rule change only its own."""
+    given = {key: value for key, value in iat.items() if value is not None}
+    if given.get("rule") != "change":
+        return {**IAT_DEFAULTS, **given}
+    return {**CHANGE_DEFAULTS, **{key: given[key] for key in CHANGE_DEFAULTS if key in given}}
+
+
+def _notes(rule: Rule) -> dict[str, Any]:
+    what = {"allowed": rule.allowed} if isinstance(rule, ChangeRule) else {"score": rule.score}
+    return {**what, "thresholds": [float(value) for value in rule.thresholds]}

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adacal.suite import cli_boards, cli_records
 from adacal.suite.cli_base import (
-    EXIT_FAILED,
     OneSentence,
     SpreadOverrides,
     examples,
     shared_options,
 )
+from adacal.suite.cli_checkpoints import convert_checkpoint
+from adacal.suite.cli_matrix import matrix
+from adacal.suite.cli_new import new
+from adacal.suite.cli_predict import predict
+from adacal.suite.cli_report import report
 
 if TYPE_CHECKING:
-    from adacal.suite.leaderboard import Board, Filters, Ranking
     from adacal.suite.store import RecordStore
 
 
@@ -67,116 +71,6 @@ def run(
         record = run_config(loaded, store, pick_device(device), threads, bars.stage(loaded.label()))
     _, path = store.find(record.id)
     console.show_summary(record, path)
-
-
-@main.command(
-    cls=SpreadOverrides,
-    epilog=examples(
-        "adacal matrix embedded --dry-run",
-        "adacal matrix embedded --threads 2",
-        "adacal matrix my_matrix.py --results /tmp/results --cfg-options T=[4] seeds=[0]",
-    ),
-)
-@click.argument("file")
-@click.option("--dry-run", is_flag=True, help="Print the cells and stop.")
-@shared_options("cfg", "device", "threads", "results")
-@click.pass_context
-def matrix(
-    ctx: click.Context,
-    file: str,
-    dry_run: bool,
-    overrides: Sequence[str],
-    device: str,
-    threads: int | None,
-    results: Path,
-) -> None:
-    """Run a matrix FILE (a path, or a name below benchmarks/): what is recorded is skipped.
-
-    Ctrl-C loses nothing but the cell under way; the same command goes on. A cell that fails is
-    noted in RESULTS/failed and the rest goes on; the exit code is then 1. Matrix files are code.
-    """
-    from adacal.suite import console
-    from adacal.suite import matrix as matrices
-    from adacal.suite.session import Session, pick_device
-
-    cells = matrices.load_matrix(file, overrides)
-    store = _store(results)
-    session = Session(device=pick_device(device))
-    if dry_run:
-        plan = matrices.plan(cells, store, session)
-        console.show_plan(plan)
-        if any(state.startswith("cannot run") for _, state in plan):
-            ctx.exit(EXIT_FAILED)
-        return
-    with console.progress_bars() as bars:
-        outcome = matrices.run_matrix(cells, store, session, threads, bars.listener(len(cells)))
-    console.show_outcome(outcome, store)
-    if outcome.done or outcome.skipped:
-        _finish(store)
-    if outcome.failed:
-        ctx.exit(EXIT_FAILED)
-
-
-@main.command(
-    epilog=examples(
-        "adacal leaderboard --dataset mnist5k --by energy --max-drop 0.2",
-        "adacal leaderboard --energy-model memory --format csv > table.csv",
-        "adacal leaderboard --write --plot",
-    )
-)
-@click.option(
-    "--by", type=click.Choice(["accuracy", "energy", "pareto"]), default="accuracy",
-    show_default=True, help="What ranks: accuracy, energy at equal accuracy, or the Pareto front.",
-)  # fmt: skip
-@click.option(
-    "--energy-model", type=click.Choice(["per_spike", "per_event", "memory", "reference"]),
-    default="per_spike", show_default=True, help="Which reading of the energy counts.",
-)  # fmt: skip
-@click.option("--max-energy", type=float, help="Rank rows of at most this many µJ a sample.")
-@click.option(
-    "--max-drop", type=float, default=0.5, show_default=True,
-    help="With --by energy: rank rows that lose at most this much against the ANN.",
-)  # fmt: skip
-@click.option("--task", multiple=True, help="Only this task (repeatable, as the next four).")
-@click.option("--dataset", multiple=True, help="Only this dataset.")
-@click.option("--model", multiple=True, help="Only this model.")
-@click.option("--method", multiple=True, help="Only this method or label.")
-@click.option("--T", "steps", type=int, multiple=True, help="Only this number of steps.")
-@click.option(
-    "--format", "form", type=click.Choice(["terminal", "md", "csv"]), default="terminal",
-    show_default=True, help="What to print.",
-)  # fmt: skip
-@click.option("--write", is_flag=True, help="Write the tables to RESULTS/leaderboards.")
-@click.option("--plot", is_flag=True, help="Draw accuracy against energy there, too.")
-@click.option("--check", is_flag=True, help="Fail unless the written tables fit the records.")
-@shared_options("results")
-def leaderboard(
-    by: str,
-    energy_model: str,
-    max_energy: float | None,
-    max_drop: float,
-    task: Sequence[str],
-    dataset: Sequence[str],
-    model: Sequence[str],
-    method: Sequence[str],
-    steps: Sequence[int],
-    form: str,
-    write: bool,
-    plot: bool,
-    check: bool,
-    results: Path,
-) -> None:
-    """Rank what is recorded."""
-    from adacal.suite.leaderboard import Filters, Ranking
-
-    filters = Filters(task=task, dataset=dataset, model=model, method=method, T=steps)
-    ranking = Ranking(
-        by=by,  # type: ignore[arg-type]
-        energy_model=energy_model,
-        max_energy_uj=max_energy,
-        max_drop=max_drop,
-    )
-    _leaderboard(_store(results), ranking, filters, form, write, plot, check)
 
 
 @main.command(name="list", epilog=examples("adacal list", "adacal list methods"))
@@ -263,83 +157,22 @@ def train(
     console.show_training(result)
 
 
-@main.command(epilog=examples("adacal verify 3f2a"))
-@click.argument("record")
-@shared_options("device", "threads", "results")
-@click.pass_context
-def verify(
-    ctx: click.Context, record: str, device: str, threads: int | None, results: Path
-) -> None:
-    """Run a RECORD again and compare the numbers; the exit code is 1 if they differ."""
-    from adacal.suite import console
-    from adacal.suite.session import pick_device
-    from adacal.suite.verify import verify as verify_record
-
-    found, path = _store(results).find(record)
-    with console.progress_bars() as bars:
-        outcome = verify_record(found, pick_device(device), threads, bars.stage(found.label))
-    console.show_verification(outcome, path)
-    if not outcome.ok:
-        ctx.exit(EXIT_FAILED)
-
-
 def _store(results: Path) -> RecordStore:
     from adacal.suite.store import RecordStore
 
     return RecordStore(results)
 
 
-def _boards(store: RecordStore, ranking: Ranking, filters: Filters) -> list[Board]:
-    from adacal.suite.leaderboard import boards
-
-    records, warnings = store.read_all()
-    for warning in warnings:
-        click.echo(warning, err=True)
-    return boards(records, ranking, filters)
-
-
-def _leaderboard(
-    store: RecordStore,
-    ranking: Ranking,
-    filters: Filters,
-    form: str,
-    write: bool,
-    plot: bool,
-    check: bool,
-) -> None:
-    from adacal.suite import console, tables
-
-    found = _boards(store, ranking, filters)
-    folder = store.results / "leaderboards"
-    if check:
-        wrong = tables.check_files(store.read_all()[0], folder)
-        for sentence in wrong:
-            click.echo(sentence, err=True)
-        if wrong:
-            raise click.exceptions.Exit(EXIT_FAILED)
-        click.echo(f"{folder} is what the records give")
-        return
-    if write or plot:
-        store.prepare()
-    paths = tables.write_files(store.read_all()[0], folder) if write else []
-    if plot:
-        from adacal.suite.plots import write_plots
-
-        paths += write_plots(found, folder)
-    if form == "terminal":
-        console.show_boards(found, str(store.results))
-    for board in found if form != "terminal" else []:
-        text = tables.csv(board) if form == "csv" else tables.markdown(board, str(store.results))
-        click.echo(text if form == "csv" else f"## {board.title}\n\n{text}")
-    for path in paths:
-        click.echo(f"wrote {path}", err=True)
-
-
-def _finish(store: RecordStore) -> None:
-    """After a matrix: the tables to the terminal and to files."""
-    from adacal.suite.leaderboard import Filters, Ranking
-
-    _leaderboard(store, Ranking(), Filters(), "terminal", write=True, plot=True, check=False)
+for _command in (
+    matrix,
+    *cli_boards.COMMANDS,
+    *cli_records.COMMANDS,
+    predict,
+    convert_checkpoint,
+    new,
+    report,
+):
+    main.add_command(_command)
 
 
 def entry() -> None:

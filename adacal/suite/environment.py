@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from adacal.suite.places import CHECKOUT
 
 
 class Environment(BaseModel):
@@ -86,6 +87,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache  # of the code that runs, which is what was loaded, whatever the checkout is changed to
 def _git() -> tuple[str, bool]:
     if not (CHECKOUT / ".git").exists():
         return "", False
@@ -95,6 +97,17 @@ def _git() -> tuple[str, bool]:
     except (OSError, subprocess.SubprocessError):
         return "", False
     return commit, bool(status)
+
+
+def commit_is_known(commit: str) -> bool:
+    """Says whether this checkout's history holds the commit; False outside of a checkout."""
+    if not commit or not (CHECKOUT / ".git").exists():
+        return False
+    try:
+        _run_git("cat-file", "-e", f"{commit}^{{commit}}")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
 
 
 def _run_git(*words: str) -> str:

@@ -3,96 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adacal.core.checks import check_number
-from adacal.core.errors import ConfigError, DataError, unknown_name
-from adacal.suite.records import RunRecord
+from adacal.core.errors import DataError, unknown_name
+from adacal.suite.intervals import beaten, bootstrap_interval, pareto_front, tied_ranks
+from adacal.suite.provenance import measured_on
+from adacal.suite.ranking import ENERGY_MODELS, Filters, Ranking
+from adacal.suite.records import MetricInfo, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ENERGY_MODELS = ("per_spike", "per_event", "memory", "reference")
-ORDERS = ("accuracy", "energy", "pareto")
-BOOTSTRAP_DRAWS = 2000
-BOOTSTRAP_SEED = 0
 CONTROLS = ("none", "quantised")
 """Strictness classes of the rows that stand beside the ranking: the ANN, quantised ANNs."""
 
 DEFAULT_SAMPLES = 128
 
-Order = Literal["accuracy", "energy", "pareto"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Which records enter; empty means all. Names may be given in any number."""
-
-    task: Sequence[str] = ()
-    dataset: Sequence[str] = ()
-    model: Sequence[str] = ()
-    method: Sequence[str] = ()
-    T: Sequence[int] = ()
-
-    def keep(self, record: RunRecord) -> bool:
-        """Says whether a record passes. ANNs pass any method and T: they are the reference."""
-        method = record.strictness == "none" or not self.method
-        steps = not record.uses_T or not self.T
-        return (
-            (not self.task or record.task in self.task)
-            and (not self.dataset or record.dataset in self.dataset)
-            and (not self.model or record.model in self.model)
-            and (method or record.method in self.method or record.label in self.method)
-            and (steps or record.T in self.T)
-        )
-
-    def require_known(self, records: Sequence[RunRecord]) -> None:
-        """Raises DataError for a name that no record has; offers the nearest."""
-        for kind in ("task", "dataset", "model", "method", "T") if records else ():
-            known = {str(getattr(record, kind)) for record in records}
-            if kind == "method":
-                known |= {record.label for record in records}
-            for name in map(str, getattr(self, kind)):
-                if name not in known:
-                    raise DataError(unknown_name(f"{kind} among the records", name, known))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """How a table is ordered.
-
-    Attributes:
-        by: `accuracy` ranks by accuracy (within `max_energy_uj`, if given), `energy` by energy
-            among rows that lose at most `max_drop` against the ANN, `pareto` puts the rows
-            that no other beats in both first.
-        energy_model: which reading of the energy counts.
-        max_energy_uj: energy budget a sample, microjoules.
-        max_drop: largest allowed drop against the ANN, in units of the metric.
-    """
-
-    by: Order = "accuracy"
-    energy_model: str = "per_spike"
-    max_energy_uj: float | None = None
-    max_drop: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Checks names and numbers."""
-        if self.by not in ORDERS:
-            raise ConfigError(unknown_name("order", self.by, ORDERS))
-        if self.energy_model not in ENERGY_MODELS:
-            raise ConfigError(unknown_name("energy model", self.energy_model, ENERGY_MODELS))
-        if self.max_energy_uj is not None:
-            check_number("the largest energy", self.max_energy_uj, 0, above=True, example=1.5)
-        check_number("the largest drop", self.max_drop, example=0.5)
-
 
 @dataclass(frozen=True)
 class Board:
-    """One ranked table with what it is about."""
+    """One ranked table with what it is about.
+
+    Attributes:
+        checkpoint: sha256 of the ANN's weights.
+        n_test: test samples.
+        rows: what `summarise` returns, ranked.
+        measured: where the numbers come from: machine, versions, commits, in a sentence.
+    """
 
     task: str
     dataset: str
@@ -103,6 +44,7 @@ class Board:
     n_test: int
     ranking: Ranking
     rows: pd.DataFrame
+    measured: str = ""
 
     @property
     def title(self) -> str:
@@ -123,29 +65,44 @@ def boards(
     Records of one task, dataset and model that used other data or weights get a table of their own.
 
     Raises:
-        DataError: no record passes the filters.
+        DataError: no record passes the filters, or none has the metric.
     """
     filters = filters or Filters()
     filters.require_known(records)
-    chosen = [record for record in records if filters.keep(record)]
+    having = _with_metric(records, ranking.metric)
+    chosen = {record.id for record in having if filters.keep(record)}
     if not chosen:
         raise DataError(
             "no record to show; run `adacal matrix embedded` first, or loosen the filters"
         )
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
-    for record in chosen:
+    for record in having:
         where = (record.task, record.dataset, record.model)
         key = (*where, record.data_fingerprint, record.checkpoint_sha256)
         groups.setdefault(key, []).append(record)
-    return [_board(groups[key], ranking) for key in sorted(groups)]
+    return [
+        _board(groups[key], ranking, chosen)
+        for key in sorted(groups)
+        if any(record.id in chosen for record in groups[key])
+    ]
 
 
-def summarise(records: Sequence[RunRecord], energy_model: str = "per_spike") -> pd.DataFrame:
+def summarise(
+    records: Sequence[RunRecord], energy_model: str = "per_spike", metric: str | None = None
+) -> pd.DataFrame:
     """Returns one row a (method, options, T, calibration samples), unranked; seeds are averaged.
 
     Columns end in their unit. `drop`, `drop_low`, `drop_high` are the loss against the ANN in
-    units of the metric, positive is worse, with its 95 % paired bootstrap interval over test
-    samples.
+    units of the metric, positive is worse. `interval` says what the last two are: `bootstrap`, the
+    95 % interval over samples and seeds, for accuracies, whose right and wrong samples are
+    recorded; `range`, the smallest and largest of the seeds; `none`, a single number. `pareto`
+    marks the rows, controls aside, that no other beats in energy and metric, and
+    `beaten_by_quantised` those that a quantised ANN beats.
+
+    Args:
+        records: of one task, dataset and model.
+        energy_model: what `energy_uj` and the ratios mean; all readings have columns, too.
+        metric: which of the recorded metrics counts; the task's main one by default.
 
     Raises:
         DataError: a record has no such energy model.
@@ -157,84 +114,70 @@ def summarise(records: Sequence[RunRecord], energy_model: str = "per_spike") -> 
         samples = record.calibration.samples if record.strictness != "none" else 0
         key = (record.label, record.T if record.uses_T else 0, samples, record.strictness)
         groups.setdefault(key, []).append(record)
-    rows = [_row(sorted(group, key=lambda r: r.seed), energy_model) for group in groups.values()]
+    rows = [
+        _row(sorted(group, key=lambda r: r.seed), energy_model, metric_of(group[0], metric))
+        for group in groups.values()
+    ]
     table = pd.DataFrame(rows)
     quantised = table[table["strictness"] == "quantised"]
     table["energy_to_quantised"] = [_to_quantised(row, quantised) for _, row in table.iterrows()]
-    table["pareto"] = pareto_front(
-        table["energy_uj"].to_numpy(), table["drop"].to_numpy(), ~_is_control(table)
+    table["pareto"] = _front(table)
+    table["beaten_by_quantised"] = beaten(
+        table["energy_uj"].to_numpy(),
+        table["drop"].to_numpy(),
+        (table["strictness"] == "quantised").to_numpy(),
     )
     return table
 
 
-def bootstrap_interval(
-    differences: np.ndarray, draws: int = BOOTSTRAP_DRAWS, seed: int = BOOTSTRAP_SEED
-) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean of paired differences, resampling the samples.
+def metric_of(record: RunRecord, name: str | None = None) -> MetricInfo:
+    """Returns the metric of that name, the main one by default.
 
-    Few values occur (one a number of seeds that differ), so drawing how often each occurs is the
-    same as drawing samples, and takes no time at any size of test set.
-
-    Args:
-        differences: one number a test sample, shape [N].
-        draws: bootstrap draws.
-        seed: of the draws.
-
-    >>> bootstrap_interval(np.zeros(10))
-    (0.0, 0.0)
+    Of others the name tells the unit (`_pct`) and, with `error` or `loss` in it, the direction.
     """
-    values, counts = np.unique(np.asarray(differences, dtype=np.float64), return_counts=True)
-    total = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, counts / total, size=draws)
-    low, high = np.percentile(drawn @ values / total, [2.5, 97.5])
-    return float(low), float(high)
+    if name is None or name == record.metric.name:
+        return record.metric
+    falls = any(word in name.lower() for word in ("error", "loss", "divergence"))
+    unit = "%" if name.endswith("_pct") else ""
+    return MetricInfo(name=name, unit=unit, higher_is_better=not falls)
 
 
-def pareto_front(cost: np.ndarray, loss: np.ndarray, eligible: np.ndarray) -> np.ndarray:
-    """Marks the eligible rows that no other eligible row equals or beats in both and beats in one.
-
-    >>> pareto_front(np.array([1., 2., 3.]), np.array([5., 1., 2.]), np.ones(3, bool)).tolist()
-    [True, True, False]
-    """
-    front = np.zeros(len(cost), dtype=bool)
-    for i in np.flatnonzero(eligible):
-        as_good = (cost <= cost[i]) & (loss <= loss[i]) & eligible
-        better = (cost < cost[i]) | (loss < loss[i])
-        front[i] = not bool((as_good & better).any()) and bool(np.isfinite(cost[i] + loss[i]))
-    return front
+def _with_metric(records: Sequence[RunRecord], metric: str | None) -> list[RunRecord]:
+    if metric is None:
+        return list(records)
+    having = [record for record in records if metric in record.ann and metric in record.snn]
+    if records and not having:
+        known = {name for record in records for name in record.snn}
+        raise DataError(unknown_name("metric among the records", metric, known))
+    return having
 
 
-def tied_ranks(low: Sequence[float], high: Sequence[float]) -> list[int]:
-    """Ranks rows that are in order, best first.
-
-    A row shares the rank of the first row of a rank while their intervals overlap; the next rank
-    counts all rows before it (1, 1, 3).
-
-    >>> tied_ranks([0.0, 0.5, 2.0], [1.0, 1.5, 3.0])
-    [1, 1, 3]
-    """
-    ranks: list[int] = []
-    leader = 0
-    for i in range(len(low)):
-        if i and not (low[i] <= high[leader] and low[leader] <= high[i]):
-            leader = i
-        ranks.append(leader + 1)
-    return ranks
-
-
-def _board(records: Sequence[RunRecord], ranking: Ranking) -> Board:
-    first = records[0]
+def _board(records: Sequence[RunRecord], ranking: Ranking, chosen: Set[str]) -> Board:
+    """Compares a row with all controls there are, whether they pass the filters or not."""
+    rows = summarise(records, ranking.energy_model, ranking.metric)
+    kept = [record for record in records if record.id in chosen]
+    shown = rows["records"].map(lambda ids: not chosen.isdisjoint(ids.split()))
+    rows = rows[shown].reset_index(drop=True)
+    rows["pareto"] = _front(rows)
+    first = kept[0]
+    metric = metric_of(first, ranking.metric)
     return Board(
         task=first.task,
         dataset=first.dataset,
         model=first.model,
-        metric=first.metric.name,
-        unit=first.metric.unit,
+        metric=metric.name,
+        unit=metric.unit,
         checkpoint=first.checkpoint_sha256,
         n_test=first.n_test,
         ranking=ranking,
-        rows=rank(summarise(records, ranking.energy_model), ranking),
+        rows=rank(rows, ranking),
+        measured=measured_on(kept),
     )
+
+
+def _front(table: pd.DataFrame) -> Any:
+    cost, loss = table["energy_uj"].to_numpy(), table["drop"].to_numpy()
+    return pareto_front(cost, loss, ~_is_control(table).to_numpy())
 
 
 def rank(table: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:
@@ -264,14 +207,14 @@ def rank(table: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:
     return order[columns].reset_index(drop=True)
 
 
-def _row(group: Sequence[RunRecord], energy_model: str) -> dict[str, Any]:
+def _row(group: Sequence[RunRecord], energy_model: str, metric: MetricInfo) -> dict[str, Any]:
     first = group[0]
-    metric, sign = first.metric.name, (1.0 if first.metric.higher_is_better else -1.0)
-    score = np.array([record.snn[metric] for record in group])
-    drops = np.array([sign * (record.ann[metric] - record.snn[metric]) for record in group])
+    sign = 1.0 if metric.higher_is_better else -1.0
+    score = np.array([record.snn[metric.name] for record in group])
+    # Rounded: 97.9 - 97.9 taken as a mean over seeds is not always nothing.
+    drops = sign * np.array([r.ann[metric.name] - r.snn[metric.name] for r in group]).round(9)
     energy = np.array([_energy(record, energy_model) for record in group])
-    ann_energy = float(np.mean([record.energy.ann_energy_pj[energy_model] for record in group]))
-    low, high = _drop_interval(group, drops)
+    low, high, interval = _drop_interval(group, drops, metric)
     label = first.label
     if first.calibration.samples != DEFAULT_SAMPLES and first.strictness != "none":
         label += f" [{first.calibration.samples} samples]"
@@ -286,9 +229,10 @@ def _row(group: Sequence[RunRecord], energy_model: str) -> dict[str, Any]:
         "recording_ms": _mean(record.timesteps.recording_ms() for record in group),
         "score": float(score.mean()),
         "score_std": float(score.std(ddof=1)) if len(score) > 1 else math.nan,
-        "drop": float(drops.mean()),
+        "drop": round(float(drops.mean()), 9),
         "drop_low": low,
         "drop_high": high,
+        "interval": interval,
         "divergence": _mean(record.divergence for record in group),
         "spikes": _mean(record.energy.spikes for record in group),
         "sops": _mean(record.energy.sops for record in group),
@@ -296,25 +240,32 @@ def _row(group: Sequence[RunRecord], energy_model: str) -> dict[str, Any]:
         "energy_uj": float(energy.mean()),
         "energy_low_uj": float(energy.min()),
         "energy_high_uj": float(energy.max()),
-        "energy_to_ann": float(energy.mean()) * 1e6 / ann_energy if ann_energy else math.nan,
+        "energy_to_ann": _to_ann(group, energy_model),
+        **{f"energy_{model}_uj": _reading(group, model) for model in ENERGY_MODELS},
+        **{f"energy_{model}_to_ann": _to_ann(group, model) for model in ENERGY_MODELS},
         "calibration_s": _mean(record.calibration.seconds for record in group),
         "snn_ms": _mean(entry.snn_ms for entry in latency),
         "ann_ms": _mean(entry.ann_ms for entry in latency),
+        "time_to_ann": _mean(entry.snn_ms / entry.ann_ms for entry in latency if entry.ann_ms),
         "seeds": len({record.seed for record in group}),
         "record": first.id[:8],
+        "records": " ".join(record.id for record in group),
     }
 
 
-def _drop_interval(group: Sequence[RunRecord], drops: np.ndarray) -> tuple[float, float]:
-    """Paired over samples (mean over seeds first) where correctness is known, else over seeds."""
+def _drop_interval(
+    group: Sequence[RunRecord], drops: np.ndarray, metric: MetricInfo
+) -> tuple[float, float, str]:
+    """Paired over samples and drawn over seeds where correctness is known, else over seeds."""
     pairs = [pair for record in group if (pair := record.correct()) is not None]
     sizes = {ann.size for ann, _ in pairs}
-    accuracy = group[0].metric.name == "accuracy_pct"
-    if not accuracy or len(pairs) != len(group) or len(sizes) != 1 or sizes == {0}:
-        return float(drops.min()), float(drops.max())
+    known = metric.name == "accuracy_pct" and len(pairs) == len(group)
+    if not known or len(sizes) != 1 or sizes == {0}:
+        kind = "range" if len(group) > 1 else "none"
+        return float(drops.min()), float(drops.max()), kind
     differences = np.stack([ann.astype(float) - snn.astype(float) for ann, snn in pairs])
-    low, high = bootstrap_interval(np.asarray(differences.mean(axis=0)).round(9))
-    return 100.0 * low, 100.0 * high
+    low, high = bootstrap_interval(differences)
+    return 100.0 * low, 100.0 * high, "bootstrap"
 
 
 def _energy(record: RunRecord, energy_model: str) -> float:
@@ -325,6 +276,16 @@ def _energy(record: RunRecord, energy_model: str) -> float:
             f"{', '.join(sorted(record.energy.energy_pj))}"
         )
     return value / 1e6
+
+
+def _reading(group: Sequence[RunRecord], energy_model: str) -> float:
+    return 1e-6 * _mean(record.energy.energy_pj.get(energy_model) for record in group)
+
+
+def _to_ann(group: Sequence[RunRecord], energy_model: str) -> float:
+    own = _mean(record.energy.energy_pj.get(energy_model) for record in group)
+    ann = _mean(record.energy.ann_energy_pj.get(energy_model) for record in group)
+    return own / ann if ann else math.nan
 
 
 def _to_quantised(row: Any, quantised: pd.DataFrame) -> float:

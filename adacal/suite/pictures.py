@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 100
 """Pictures show some of the first so many test samples."""
+_LETTERS = 12
+"""Letters of a title that an inch surely holds."""
 
 
 def draw_record(
@@ -57,9 +60,6 @@ def draw_record(
         ConfigError: the task has nothing to draw, or no samples are asked for.
         DataError: data or checkpoint are not those of the record, or the folder cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if samples < 1:
         raise ConfigError(f"pictures show 1 or more samples; got {samples}; try 6")
     session = Session(device=device)
@@ -70,6 +70,8 @@ def draw_record(
         require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)
         converted, _ = convert(config, prepared, device, progress)
         positions = _worth_seeing(record, samples)
+        if record.ann_correct is None:
+            positions = _of_one_size(prepared.task, record, samples, config.evaluation.batch_size)
         batch = _some(prepared.task, positions, config.evaluation.batch_size)
         inputs = batch.inputs.to(device)
         with torch.no_grad():
@@ -80,15 +82,51 @@ def draw_record(
         timesteps=found.timesteps.cpu(),
         by_step=None if found.by_step is None else found.by_step.cpu(),
     )
-    figure = Figure(dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     prepared.task.draw(figure, batch, ann, prediction)
     steps = f", T={record.T}" if record.uses_T else ""
-    figure.suptitle(
-        f"{record.label}{steps} on {record.dataset} / {record.model}, seed {record.seed}",
-        fontsize=10,
+    set_title(
+        figure, f"{record.label}{steps} on {record.dataset} / {record.model}, seed {record.seed}"
     )
-    return _save(figure, folder, record)
+    path = folder / f"{Path(record.filename()).stem}.png"
+    save_figure(figure, path, option="--results")
+    return path
+
+
+def new_figure() -> Figure:
+    """Returns an empty figure that is drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def set_title(figure: Figure, text: str) -> None:
+    """Puts a title above a figure of final size, in as many lines as it needs."""
+    width = int(_LETTERS * float(figure.get_figwidth()))
+    figure.suptitle("\n".join(textwrap.wrap(text, width)), fontsize=10)
+
+
+def save_figure(figure: Figure, path: Path, *, option: str) -> None:
+    """Writes a figure as PNG; makes its folder.
+
+    Args:
+        figure: what to write.
+        path: where.
+        option: of the command line, that names the folder.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Software": None})
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}); name another folder with {option}"
+        ) from error
 
 
 def _worth_seeing(record: RunRecord, samples: int) -> np.ndarray:
@@ -102,6 +140,20 @@ def _worth_seeing(record: RunRecord, samples: int) -> np.ndarray:
     wrong = np.flatnonzero(~right)[:n_wrong]
     others = np.flatnonzero(right)[: samples - wrong.size]
     return np.concatenate([others, wrong])
+
+
+def _of_one_size(task: Task, record: RunRecord, samples: int, batch_size: int) -> np.ndarray:
+    """Returns positions of samples of one size: the first of which there are enough, or most."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    sample_dim = int(task.stream)
+    for batch in _until(task, min(LOOKED_AT, record.n_test) - 1, batch_size):
+        for place, index in enumerate(batch.indices.tolist()):
+            shape = tuple(batch.inputs.select(sample_dim, place).shape)
+            same = by_size.setdefault(shape, [])
+            same.append(index)
+            if len(same) == samples:
+                return np.array(same)
+    return np.array(max(by_size.values(), key=len))
 
 
 def _some(task: Task, positions: np.ndarray, batch_size: int) -> Batch:
@@ -129,15 +181,3 @@ def _until(task: Task, last: int, batch_size: int) -> Iterator[Batch]:
         yield batch
         if int(batch.indices[-1]) >= last:
             return
-
-
-def _save(figure: Figure, folder: Path, record: RunRecord) -> Path:
-    path = folder / f"{Path(record.filename()).stem}.png"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Software": None})
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror}); name another folder with --results"
-        ) from error
-    return path

@@ -10,6 +10,7 @@ import numpy as np
 
 from adacal.core.errors import DataError
 from adacal.suite.leaderboard import Board
+from adacal.suite.records import metric_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def draw(board: Board, path: Path) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(FuncFormatter(_some_minor_ticks))
     axes.set_xlabel(f"energy per sample (µJ, model {board.ranking.energy_model})")
-    axes.set_ylabel(f"{board.metric.removesuffix('_pct').replace('_', ' ')} ({board.unit})")
+    axes.set_ylabel(f"{metric_words(board.metric)} ({board.unit})")
     axes.set_title(f"{board.title}: numbers at the points are T", loc="left", fontsize=11)
     axes.grid(visible=True, which="major", alpha=0.3)
     _crop(axes, rows)

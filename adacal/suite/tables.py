@@ -1,100 +1,78 @@
-"""Leaderboards as terminal tables, Markdown and CSV; the committed files and their check."""
+"""Leaderboards as terminal tables, Markdown, CSV, LaTeX and HTML; committed files, their check."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adacal.suite.leaderboard import CONTROLS, Board, Ranking, boards
-from adacal.suite.records import RunRecord
+from adacal.suite import markup
+from adacal.suite.columns import PAPER, Column, Row, choose, points
+from adacal.suite.leaderboard import Board, Ranking, boards
+from adacal.suite.provenance import measured_on
+from adacal.suite.reading import READING
+from adacal.suite.records import RunRecord, metric_words
 from adacal.suite.store import write_replacing
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
-Row = Mapping[str, Any]
-ORDER_TITLES = {
-    "accuracy": "by accuracy",
-    "energy": "by energy at equal accuracy",
-    "pareto": "Pareto front of accuracy and energy",
-}
-
-HIDDEN_BELOW = {
-    10**6: {"calibration (s)", "spikes", "front"},
-    204: {"mean steps", "recording seen (ms)", "ms/sample", "seeds"},
-    170: {"SOPs", "MACs", "× quantised"},
-    138: {"spikes are", "mean φ"},
-    116: {"drop (points) [95 %]"},
-    92: {"record"},
-}
-"""Width in characters to the columns that a narrower terminal does without."""
+SUFFIXES = (".md", ".csv", ".tex")
+"""What `write_files` writes and `check_files` looks after; pictures are drawn, not checked."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of the printed tables: its title and what it shows of a row."""
-
-    title: str
-    show: Callable[[Row], str]
-    left: bool = False
-
-
-def columns(board: Board) -> list[Column]:
-    """Returns the columns of a board's tables."""
-    unit = board.unit
-    points = "points" if unit == "%" else unit
-    found = [
-        Column("#", _rank),
-        Column("method", lambda row: str(row["label"]), left=True),
-        Column("spikes are", lambda row: str(row["strictness"]), left=True),
-        Column("T", lambda row: str(row["T"]) if row["T"] else "–"),
-        Column("mean φ", lambda row: _number(row["mean_max_spikes"], 2)),
-        Column("mean steps", lambda row: _steps(row)),
-        Column(f"{_words(board.metric)} ({unit})", _score),
-        Column(f"drop ({points}) [95 %]", _drop),
-        Column("spikes", lambda row: _count(row["spikes"])),
-        Column("SOPs", lambda row: _count(row["sops"])),
-        Column("MACs", lambda row: _count(row["macs"])),
-        Column("energy (µJ)", lambda row: _number(row["energy_uj"], 3)),
-        Column("× ANN", lambda row: _number(row["energy_to_ann"], 2)),
-        Column("× quantised", lambda row: _number(row["energy_to_quantised"], 2)),
-        Column("calibration (s)", lambda row: _number(row["calibration_s"], 1)),
-        Column("ms/sample", lambda row: _number(row["snn_ms"], 2)),
-        Column("seeds", lambda row: str(row["seeds"])),
-        Column("front", lambda row: "●" if row["pareto"] else ""),
-        Column("record", lambda row: str(row["record"]), left=True),
-    ]
-    if board.rows["recording_ms"].notna().any():
-        seen = Column("recording seen (ms)", lambda row: _number(row["recording_ms"], 0))
-        found.insert([column.title for column in found].index("mean steps") + 1, seen)
-    return found
+def order_title(board: Board) -> str:
+    """Returns how the rows are ordered, in words."""
+    metric, ranking = metric_words(board.metric), board.ranking
+    if ranking.by == "energy":
+        return f"by energy, at a loss of at most {ranking.max_drop:g} {points(board)}"
+    return f"Pareto front of {metric} and energy" if ranking.by == "pareto" else f"by {metric}"
 
 
-def caption(board: Board) -> str:
-    """Returns what is measured and how rows are ordered, in words."""
-    ranking = board.ranking
+def caption(board: Board, wanted: Sequence[str] = ()) -> str:
+    """Returns what is measured and how rows are ordered, in words, for those columns."""
+    ranking, keys = board.ranking, {column.key for column in choose(board, wanted)}
     limits = []
     if ranking.by == "energy":
-        limits.append(f"ranked are rows that lose at most {ranking.max_drop:g} against the ANN")
+        limits.append(
+            f"lose at most {ranking.max_drop:g} {points(board)} against the ANN in the mean"
+        )
     if ranking.max_energy_uj is not None:
-        limits.append(f"and cost at most {ranking.max_energy_uj:g} µJ")
+        limits.append(f"cost at most {ranking.max_energy_uj:g} µJ")
     text = (
-        f"Ranked {ORDER_TITLES[ranking.by]}, energy model `{ranking.energy_model}`, "
+        f"Ranked {order_title(board)}, energy model `{ranking.energy_model}`, "
         f"{board.n_test:,} test samples, numbers per sample, mean ± std over calibration seeds. "
     )
     if limits:
-        text += f"Of all rows, {' '.join(limits)}; the others follow unranked. "
-    if ranking.by == "energy":
-        text += "Rows whose range over seeds overlaps share a rank. "
-    elif ranking.by == "accuracy":
-        text += "Rows whose interval (paired bootstrap over samples) overlaps share a rank. "
-    return text + (
-        "Rows without a number in # are controls or out of the limits. "
-        "● marks the Pareto front of all rows; `× quantised` compares with the quantised ANN of "
-        "the same T·φ, or else the same number of bits."
+        text += f"Ranked are rows that {' and '.join(limits)}; the others follow unranked. "
+    if "rank" in keys:
+        text += _ties(board) + "Rows without a number in # are controls or out of the limits. "
+    if "front" in keys:
+        text += (
+            "● and ○ mark the Pareto front of the rows that spike, by means: no other of them "
+            "equals or beats it in both energy and the metric; ○ if a quantised ANN does. "
+        )
+    if "quantised_ratio" in keys:
+        text += (
+            "`× quantised` compares with the quantised ANN of the same T·φ, or else the same "
+            "number of bits."
+        )
+    return text.strip()
+
+
+def _ties(board: Board) -> str:
+    if board.ranking.by == "pareto":
+        return ""
+    if board.ranking.by == "energy":
+        return "Rows whose range of energy over seeds overlaps share a rank. "
+    if "bootstrap" in set(board.rows["interval"]):
+        return (
+            "Rows whose interval (paired bootstrap over samples and seeds) overlaps share a rank. "
+        )
+    return (
+        "No interval over test samples: the metric is no mean over right and wrong ones. Rows "
+        "whose range over seeds overlaps share a rank. "
     )
 
 
@@ -106,91 +84,136 @@ def reproduce(board: Board, results: str = "results") -> str:
     return f"adacal verify {first['record']}{option}"
 
 
-def markdown(board: Board, results: str = "results") -> str:
-    """Returns a board as a Markdown table with its caption and command."""
-    cols = columns(board)
-    lines = [
-        "| " + " | ".join(column.title for column in cols) + " |",
-        "|" + "|".join(":--" if column.left else "--:" for column in cols) + "|",
-    ]
-    lines += [
-        "| " + " | ".join(_escape(column.show(row)) for column in cols) + " |"
-        for row in _rows(board)
-    ]
-    return (
-        "\n".join(lines) + f"\n\n{caption(board)}\n\n"
-        f"Run a row again and compare: `{reproduce(board, results)}` "
-        "(the row's name is in the last column).\n"
+def grid(board: Board, wanted: Sequence[str] = (), notes: Sequence[str] = ()) -> markup.Grid:
+    """Returns the board's table, ready to print in any form.
+
+    Args:
+        board: the board.
+        wanted: keys of columns; all but the optional ones by default.
+        notes: what stands below.
+    """
+    columns = choose(board, wanted)
+    return markup.Grid(
+        heads=[column.title for column in columns],
+        left=[column.left for column in columns],
+        cells=[[column.show(row) for column in columns] for row in _rows(board)],
+        notes=notes,
+        long=next((i for i, column in enumerate(columns) if column.key == "method"), -1),
     )
 
 
-def terminal(board: Board, width: int = 220) -> Table:
+def markdown(board: Board, results: str = "results", wanted: Sequence[str] = ()) -> str:
+    """Returns a board as a Markdown table with its caption and command."""
+    again = (
+        f"Run a row again and compare: `{reproduce(board, results)}` "
+        "(the record of each row's first seed; the CSV names all)."
+    )
+    return markup.markdown(grid(board, wanted, [caption(board, wanted), board.measured, again]))
+
+
+def latex(board: Board, wanted: Sequence[str] = ()) -> str:
+    r"""Returns a board as a LaTeX table for `\usepackage{booktabs}`."""
+    title = f"{board.title}, {order_title(board)}"
+    by = board.ranking.by if board.ranking.by != "accuracy" else board.metric
+    label = f"tab:{board.key}_{by}"
+    wanted = wanted or PAPER
+    return markup.latex(grid(board, wanted, [caption(board, wanted)]), title, label)
+
+
+def html(board: Board, wanted: Sequence[str] = ()) -> str:
+    """Returns a board as a plain HTML table, without a page around it."""
+    table = grid(board, wanted, [caption(board, wanted), board.measured])
+    return markup.html(table, f"{board.title}, {order_title(board)}")
+
+
+def csv(board: Board, wanted: Sequence[str] = ()) -> str:
+    """Returns a board's rows, numbers as they are, units in the names; all columns by default."""
+    return one_csv([board], wanted)
+
+
+def one_csv(found: Sequence[Board], wanted: Sequence[str] = ()) -> str:
+    """Returns the rows of several boards below one head; what a board has not is empty."""
+    import pandas as pd
+
+    rows = pd.concat([_frame(board, wanted) for board in found], ignore_index=True)
+    return str(rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def _frame(board: Board, wanted: Sequence[str]) -> pd.DataFrame:
+    rows = board.rows.rename(columns=_csv_names(board))
+    if wanted:
+        fields = [field for column in choose(board, wanted) for field in column.fields]
+        rows = rows[[_csv_names(board).get(field, field) for field in dict.fromkeys(fields)]]
+    rows = rows.loc[:, ~rows.columns.duplicated()].copy()
+    for position, name in enumerate(("task", "dataset", "model")):
+        rows.insert(position, name, getattr(board, name))
+    return rows
+
+
+def _csv_names(board: Board) -> dict[str, str]:
+    """The ranked reading has no columns of its own in a file: its name says which it is."""
+    model = board.ranking.energy_model
+    return {
+        "score": board.metric,
+        "score_std": f"{board.metric}_std",
+        "energy_uj": f"energy_{model}_uj",
+        "energy_low_uj": f"energy_{model}_low_uj",
+        "energy_high_uj": f"energy_{model}_high_uj",
+        "energy_to_ann": f"energy_{model}_to_ann",
+        "energy_to_quantised": f"energy_{model}_to_quantised",
+    }
+
+
+def terminal(board: Board, width: int = 220, wanted: Sequence[str] = ()) -> Table:
     """Returns a board as a table for a terminal of so many characters.
 
-    A narrow one gets the columns most looked at; Markdown and CSV have them all.
+    A narrow one gets the columns most looked at, unless columns are asked for.
     """
     from rich.markup import escape
     from rich.table import Table
 
-    hidden: set[str] = set()
-    for limit, titles in HIDDEN_BELOW.items():
-        if width < limit:
-            hidden |= titles
-    table = Table(title=f"{board.title}, {ORDER_TITLES[board.ranking.by]}", title_justify="left")
-    cols = [column for column in columns(board) if column.title not in hidden]
-    for column in cols:
+    table = Table(title=f"{board.title}, {order_title(board)}", title_justify="left")
+    columns: list[Column] = choose(board, wanted)
+    if not wanted:
+        columns = [column for column in columns if width >= column.above]
+    for column in columns:
         table.add_column(
             escape(column.title),
             justify="left" if column.left else "right",
             overflow="fold",
-            no_wrap=column.title != "method",
-            min_width=28 if column.title == "method" else None,
+            no_wrap=column.key != "method",
+            min_width=28 if column.key == "method" else None,
         )
     for row in _rows(board):
         style = "bold" if row["rank"] == 1 else ("dim" if not row["rank"] else "")
-        table.add_row(*(escape(column.show(row)) for column in cols), style=style)
+        table.add_row(*(escape(column.show(row)) for column in columns), style=style)
     return table
-
-
-def csv(board: Board) -> str:
-    """Returns all columns of a board, numbers as they are, units in the names."""
-    rows = board.rows.copy()
-    rows.insert(0, "model", board.model)
-    rows.insert(0, "dataset", board.dataset)
-    rows.insert(0, "task", board.task)
-    rows = rows.rename(
-        columns={
-            "score": board.metric,
-            "score_std": f"{board.metric}_std",
-            "energy_uj": f"energy_{board.ranking.energy_model}_uj",
-        }
-    )
-    return str(rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def committed_files(records: Sequence[RunRecord]) -> dict[str, str]:
     """Returns the leaderboard files that belong to the records: file name to content.
 
-    One Markdown file a (dataset, model) with the order by accuracy, by energy at equal accuracy
-    and the Pareto front; one CSV with all rows; an index.
+    A (dataset, model) has one Markdown and one LaTeX file with the orders by its metric and by
+    energy, and one CSV with all rows; there is an index.
     """
-    by_accuracy = boards(records, Ranking(by="accuracy"))
+    by_metric = boards(records, Ranking(by="accuracy"))
     by_energy = boards(records, Ranking(by="energy"))
-    names = [board.key for board in by_accuracy]
+    names = [board.key for board in by_metric]
     files: dict[str, str] = {}
     index = ["# Leaderboards", "", "Made from `results/records` by `adacal leaderboard --write`."]
-    for accuracy, energy in zip(by_accuracy, by_energy, strict=True):
-        key = accuracy.key
+    for first, second in zip(by_metric, by_energy, strict=True):
+        key = first.key
         if names.count(key) > 1:
-            key += f"_{accuracy.checkpoint[:8]}"
-        parts = [f"# {accuracy.title}", ""]
-        for board in (accuracy, energy):
-            title = ORDER_TITLES[board.ranking.by]
+            key += f"_{first.checkpoint[:8]}"
+        parts = [f"# {first.title}", ""]
+        for board in (first, second):
+            title = order_title(board)
             parts += [f"## {title[0].upper()}{title[1:]}", "", markdown(board)]
         files[f"{key}.md"] = "\n".join(parts)
-        files[f"{key}.csv"] = csv(accuracy)
-        index += ["", f"- [{accuracy.title}]({key}.md) ([csv]({key}.csv))"]
-    index += ["", *_measured_on(records), ""]
+        files[f"{key}.csv"] = csv(first)
+        files[f"{key}.tex"] = f"{latex(first)}\n{latex(second)}"
+        index += ["", f"- [{first.title}]({key}.md) ([csv]({key}.csv), [LaTeX]({key}.tex))"]
+    index += ["", READING, "", measured_on(records), ""]
     files["README.md"] = "\n".join(index)
     return files
 
@@ -214,73 +237,12 @@ def check_files(records: Sequence[RunRecord], folder: Path) -> list[str]:
             wrong.append(f"{path} is missing; run `adacal leaderboard --write`")
         elif path.read_text(encoding="utf-8") != text:
             wrong.append(f"{path} is not what the records give; run `adacal leaderboard --write`")
-    for path in sorted(folder.glob("*.md")) + sorted(folder.glob("*.csv")):
-        if path.name not in expected:
-            wrong.append(f"{path} belongs to no record; remove it")
+    for suffix in SUFFIXES:
+        for path in sorted(folder.glob(f"*{suffix}")):
+            if path.name not in expected:
+                wrong.append(f"{path} belongs to no record; remove it")
     return wrong
-
-
-def _measured_on(records: Sequence[RunRecord]) -> list[str]:
-    places = sorted(
-        {
-            f"{r.environment.accelerator or r.environment.processor}, "
-            f"{r.environment.threads} threads, torch {r.environment.torch}, "
-            f"Python {r.environment.python}"
-            for r in records
-        }
-    )
-    return [f"Measured on {place}." for place in places]
 
 
 def _rows(board: Board) -> list[Row]:
     return [{str(k): v for k, v in row.items()} for row in board.rows.to_dict("records")]
-
-
-def _rank(row: Row) -> str:
-    if row["rank"]:
-        return str(row["rank"])
-    return "control" if row["strictness"] in CONTROLS else "–"
-
-
-def _steps(row: Row) -> str:
-    return _number(row["mean_timesteps"], 2) if row["mean_timesteps"] else "–"
-
-
-def _score(row: Row) -> str:
-    spread = "" if math.isnan(row["score_std"]) else f" ± {row['score_std']:.2f}"
-    return f"{row['score']:.2f}{spread}"
-
-
-def _drop(row: Row) -> str:
-    if row["strictness"] == "none":
-        return "–"
-    mean, low, high = (
-        f"{round(row[key], 2) + 0.0:.2f}" for key in ("drop", "drop_low", "drop_high")
-    )
-    return f"{mean} [{low}, {high}]"
-
-
-def _number(value: float | None, digits: int) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    if value and abs(value) < 10**-digits:
-        return f"{value:.1g}"
-    return f"{value:,.{digits}f}"
-
-
-def _count(value: float) -> str:
-    if math.isnan(value):
-        return "–"
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
-
-
-def _words(metric: str) -> str:
-    name = metric.removesuffix("_pct")
-    return name.replace("_", " ").replace("miou", "mIoU")
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -155,7 +156,50 @@ class Task(ABC):
         Raises:
             ConfigError: the task has no pictures.
         """
+        self.draw_answers(figure, batch, ann, {"SNN": snn})
+
+    def read_image(self, path: Path) -> Batch:
+        """Returns an image from a file as the network takes it, a batch of one.
+
+        Its targets are unknown and its index is -1.
+
+        Raises:
+            ConfigError: the task does not read images from files.
+            DataError: the file is missing or no image.
+        """
+        raise ConfigError(
+            f"task '{self.name}' reads no images from files; take a config of detection or "
+            "segmentation"
+        )
+
+    def draw_answers(
+        self, figure: Figure, batch: Batch, ann: Any, snn: Mapping[str, Prediction]
+    ) -> None:
+        """Draws samples with the answers of the ANN and of several conversions side by side.
+
+        Args:
+            figure: an empty figure, whose size may be changed.
+            batch: a few samples; those with an index of -1 have no truth to draw.
+            ann: the ANN's raw output for them, on the CPU.
+            snn: what conversions gave, on the CPU, by the name that stands above it.
+
+        Raises:
+            ConfigError: the task has no pictures.
+        """
         raise ConfigError(f"task '{self.name}' has no pictures of its samples")
+
+    def compare(self, batch: Batch, ann: Any, snn: Prediction) -> str:
+        """Returns in a few words how far a conversion answers as the ANN does.
+
+        Args:
+            batch: samples.
+            ann: the ANN's raw output for them, on the CPU.
+            snn: what the conversion gave.
+
+        Raises:
+            ConfigError: the task has no words for it.
+        """
+        raise ConfigError(f"task '{self.name}' does not compare answers")
 
     def divergence(self, ann_out: Any, snn_out: Any) -> Tensor:
         """Returns how far two raw outputs are apart, one number a sample, shape [B]."""

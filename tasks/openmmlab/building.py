@@ -8,6 +8,7 @@ import difflib
 import importlib
 import importlib.util
 import io
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Library = Literal["mmdet", "mmseg"]
 Source: TypeAlias = "str | Path | Mapping[str, Any] | Config"
 OWN_CONFIGS = CONFIG_FOLDER / "_base_" / "openmmlab"
+_PAIRS = ("scale", "img_scale", "crop_size")
+"""Keys of transforms that take a tuple and no list."""
 _LONGEST = 200
 """Characters of another library's message that go into a sentence."""
 
@@ -84,7 +87,7 @@ def load_config(
     Args:
         source: a file, the name of a config that the library ships
             (`retinanet/retinanet_r18_fpn_1x_coco`) or of one below `configs/_base_/openmmlab`
-            (`digit_fcos`), or the config itself.
+            (`digit_atss`), or the config itself.
         library: whose config it is.
         options: values by dotted key.
         whole: whether it must have a model.
@@ -112,7 +115,8 @@ def load_config(
             ) from error
     if options:
         try:
-            config.merge_from_dict(dict(options))
+            # a copy, because merging takes `_delete_` out of what it is given
+            config.merge_from_dict({key: _with_pairs(options[key], key) for key in options})
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise ConfigError(
                 f"the options {sorted(options)} do not fit {origin} ({reason(error)}); look at "
@@ -144,6 +148,10 @@ def find_config(source: str | Path, *, library: Library) -> Path:
         for candidate in (place, place.parent / f"{place.name}.py"):
             if candidate.is_file():
                 return candidate
+    (other,) = set(get_args(Library)) - {library}
+    theirs = shipped_configs(other) / name
+    if any(path.is_file() for path in (theirs, theirs.parent / f"{theirs.name}.py")):
+        raise ConfigError(f"the config '{name}' is of {other}, not of {library}; use its task")
     known = {path.stem: path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
     known |= {path.stem: path.name for path in OWN_CONFIGS.glob("*.py")}
     near = difflib.get_close_matches(Path(name).stem, known, n=1)
@@ -192,6 +200,22 @@ def offline(model: Any) -> Any:
     return model
 
 
+def _with_pairs(value: Any, key: str) -> Any:
+    """Returns a copy of an option; sizes that were tuples before JSON had them are so again.
+
+    >>> _with_pairs([{"type": "Resize", "scale": [64, 32]}, {"type": "Pad"}], "pipeline")
+    [{'type': 'Resize', 'scale': (64, 32)}, {'type': 'Pad'}]
+    """
+    if isinstance(value, Mapping):
+        return {name: _with_pairs(part, str(name)) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        numbers = all(isinstance(part, int | float) for part in value)
+        if numbers and key.rpartition(".")[2] in _PAIRS:
+            return tuple(value)
+        return type(value)(_with_pairs(part, "") for part in value)
+    return copy.deepcopy(value)
+
+
 def _constructed(config: Config, library: Library) -> Any:
     from mmengine.config import ConfigDict
     from mmengine.registry import DefaultScope
@@ -208,7 +232,8 @@ def _constructed(config: Config, library: Library) -> Any:
                 "choose a model without it"
             )
     try:
-        with DefaultScope.overwrite_default_scope(library):
+        with DefaultScope.overwrite_default_scope(library), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about options of shipped configs that changed
             module = registry.build(ConfigDict(model))
     except Exception as error:  # whatever a constructor finds wrong with its options
         raise ConfigError(

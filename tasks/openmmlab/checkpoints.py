@@ -8,7 +8,9 @@ an empty object, as only tensors are wanted; a file that names anything else is 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from adacal.core.errors import DataError
+from adacal.core.errors import ConfigError, DataError
 from tasks.checkpoints import save_tensors
 
 _RECORDS = (
@@ -32,6 +34,7 @@ _RECORDS = (
     ),
     *(f"numpy.dtypes.{kind}DType" for kind in ("Float64", "Float32", "Int64", "Int32", "Bool")),
 )
+SUFFIX = ".safetensors"
 _PREFIXES = ("module.", "_orig_mod.")
 
 
@@ -51,21 +54,60 @@ class Nothing:
     def __setstate__(self, state: Any) -> None: ...
 
 
-def convert_checkpoint(source: str | Path, target: str | Path) -> str:
+@dataclass(frozen=True, kw_only=True)
+class WrittenCheckpoint:
+    """What `convert_checkpoint` wrote.
+
+    Attributes:
+        path: of the file.
+        sha256: of the file, hex digits.
+        tensors: how many there are.
+        values: numbers in all of them.
+        size_mb: of the file, MB.
+        parts: tensors by the first word of their names (`backbone`, `neck` …), in order.
+    """
+
+    path: Path
+    sha256: str
+    tensors: int
+    values: int
+    size_mb: float
+    parts: dict[str, int]
+
+
+def convert_checkpoint(
+    source: str | Path, target: str | Path, *, overwrite: bool = False
+) -> WrittenCheckpoint:
     """Writes the weights of an OpenMMLab checkpoint as safetensors.
 
     Args:
         source: a `.pth` file of mmengine's or of older runners.
-        target: file to write; folders are made.
-
-    Returns:
-        The sha256 of the file written.
+        target: the `.safetensors` file to write; folders are made.
+        overwrite: whether a file that is there may be replaced.
 
     Raises:
+        ConfigError: the target has another suffix or exists, and `overwrite` is not set.
         DataError: the source is missing, damaged, holds no weights, or names objects that are not
             known to come from training; or the target cannot be written.
     """
-    return save_tensors(Path(target), read_weights(Path(source)))
+    source, target = Path(source).expanduser(), Path(target).expanduser()
+    if target.suffix != SUFFIX:
+        raise ConfigError(
+            f"the checkpoint to write must be called {SUFFIX}, by which it is known later; got "
+            f"'{target}'; try '{target.with_suffix(SUFFIX) if target.stem else target}'"
+        )
+    if target.exists() and not overwrite:
+        raise ConfigError(f"'{target}' is there already; add --overwrite or name another file")
+    weights = read_weights(source)
+    digest = save_tensors(target, weights)
+    return WrittenCheckpoint(
+        path=target,
+        sha256=digest,
+        tensors=len(weights),
+        values=sum(tensor.numel() for tensor in weights.values()),
+        size_mb=target.stat().st_size / 1e6,
+        parts=dict(Counter(name.partition(".")[0] for name in weights)),
+    )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -78,6 +120,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise DataError(f"no checkpoint at '{path}'; download it by hand and give its path")
+    if path.suffix == SUFFIX:
+        raise DataError(f"checkpoint '{path}' is converted already; give it as model.checkpoint")
     try:
         named = sorted(get_unsafe_globals_in_checkpoint(path))
     except Exception:  # no zip file: damaged, or older than torch 1.6; loading will tell

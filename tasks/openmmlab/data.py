@@ -7,6 +7,7 @@ images of one size, so that no result depends on how images were batched.
 from __future__ import annotations
 
 import importlib
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,12 @@ from adacal.suite.registry import DATASETS
 from adacal.suite.task import Batch
 from tasks.openmmlab.building import Library, load_config, quiet, reason
 from tasks.openmmlab.operations import prepare
+from tasks.openmmlab.sources import (
+    damaged_annotation,
+    plain_datasets,
+    require_places,
+    require_whole,
+)
 
 WRAPPERS = ("RepeatDataset", "ClassBalancedDataset", "MultiImageMixDataset")
 """Datasets that hold one other; what they add is for training."""
@@ -112,7 +119,9 @@ def moved(config: dict[str, Any], data_root: str) -> dict[str, Any]:
     Raises:
         ConfigError: the test dataset says no data root.
     """
-    old = _inner(config.get("test_dataloader", {}).get("dataset", {})).get("data_root")
+    old = next(plain_datasets(config.get("test_dataloader", {}).get("dataset", {}))).get(
+        "data_root"
+    )
     if not isinstance(old, str):
         raise ConfigError("the dataset's config names no 'data_root', so none can be replaced")
     old = old.rstrip("/")
@@ -146,7 +155,9 @@ def open_dataset(config: Mapping[str, Any], library: Library, what: str) -> Any:
     prepare()
     importlib.import_module(f"{library}.datasets")
     registry = importlib.import_module(f"{library}.registry").DATASETS
-    root = _inner(config).get("data_root", "")
+    require_places(config, what)
+    inner = next(plain_datasets(config))
+    root, kind = inner.get("data_root") or "", inner.get("type")
     try:
         with DefaultScope.overwrite_default_scope(library), quiet():
             dataset = registry.build(ConfigDict(config))
@@ -154,37 +165,46 @@ def open_dataset(config: Mapping[str, Any], library: Library, what: str) -> Any:
                 dataset.full_init()
     except FileNotFoundError as error:
         raise DataError(
-            f"the {what} dataset '{config.get('type')}' lacks a file ({reason(error)}); put the "
-            f"data below '{root}', or say where it lies with task.dataset.data_root"
+            f"the {what} dataset '{kind}' lacks a file ({reason(error)}); put the data below "
+            f"'{root}', or say where it lies with task.dataset.data_root"
         ) from error
     except AdacalError:
         raise
-    except (KeyError, TypeError, ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"{library} cannot build the {what} dataset '{config.get('type')}' "
-            f"({reason(error)}); check its config"
-        ) from error
     except Exception as error:  # parsers of annotations raise whatever their input leads to
+        if not _while_reading(error):
+            raise ConfigError(
+                f"{library} cannot build the {what} dataset '{kind}' ({reason(error)}); check its "
+                "config"
+            ) from error
         raise DataError(
-            f"the annotations of the {what} dataset '{config.get('type')}' below '{root}' cannot "
-            f"be read ({reason(error)}); fetch them again"
+            f"the annotations of the {what} dataset '{kind}', "
+            f"'{Path(root, str(inner.get('ann_file') or ''))}', cannot be read "
+            f"({damaged_annotation(config) or reason(error)}); fetch them again"
         ) from error
     if not len(dataset):
         raise DataError(
-            f"the {what} dataset '{config.get('type')}' below '{root}' holds no images; check its "
-            "annotation file"
+            f"the {what} dataset '{kind}' below '{root}' holds no images; check its annotation file"
         )
     return dataset
 
 
+def _while_reading(error: Exception) -> bool:
+    """Whether an error comes from reading annotations, not from a class's options."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.name == "full_init" for frame in frames)
+
+
 def without_augmentation(config: Mapping[str, Any], pipeline: Sequence[Any]) -> dict[str, Any]:
-    """Returns a training dataset's config that reads its images as the test set's are read."""
+    """Returns a training dataset's config that reads its images as the test set's are read.
+
+    What training leaves out (small images, those without objects) is there, too.
+    """
     if config.get("type") in WRAPPERS:
         return without_augmentation(config["dataset"], pipeline)
     if "datasets" in config:
         parts = [without_augmentation(part, pipeline) for part in config["datasets"]]
         return {**config, "datasets": parts}
-    return {**config, "pipeline": list(pipeline), "test_mode": True}
+    return {**config, "pipeline": list(pipeline), "test_mode": True, "filter_cfg": None}
 
 
 def read_sample(dataset: Any, position: int, preprocessor: Any) -> tuple[Tensor, Any]:
@@ -195,10 +215,12 @@ def read_sample(dataset: Any, position: int, preprocessor: Any) -> tuple[Tensor,
     """
     from mmengine.dataset import pseudo_collate
 
+    path = image_path(dataset, position)
+    if Path(path).is_file():
+        require_whole(Path(path))
     try:
         packed = dataset[position]
     except Exception as error:  # decoders raise whatever a file leads to
-        path = image_path(dataset, position)
         raise DataError(
             f"the image '{path}' or its annotation cannot be read ({reason(error)}); fetch it again"
         ) from error
@@ -288,12 +310,3 @@ def content_digest(dataset: Any, *, sizes: bool, limit: int | None = None) -> st
         bytes_ = [path.stat().st_size if path.is_file() else -1 for path in files] if sizes else []
         found.append([[path.name for path in files], boxes, bytes_])
     return digest(found)
-
-
-def _inner(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the first plain dataset below wrappers and concatenations."""
-    if config.get("type") in WRAPPERS:
-        return _inner(config["dataset"])
-    if config.get("datasets"):
-        return _inner(config["datasets"][0])
-    return config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError, DataError, unknown_name
 from adacal.suite.config import digest
 from adacal.suite.registry import DATASETS, build, import_all
 from adacal.suite.session import to_cpu
 from adacal.suite.task import Batch, Evaluation, Predict, Task
-from tasks.checkpoints import file_sha256, require_writable, resolve_checkpoint
-from tasks.openmmlab.building import Library, build_model, load_config, offline, quiet
+from tasks.checkpoints import file_sha256, require_trainable, resolve_checkpoint
+from tasks.openmmlab.building import Library, build_model, load_config, offline
 from tasks.openmmlab.data import (
     ConfiguredData,
     DenseData,
@@ -32,15 +32,23 @@ from tasks.openmmlab.data import (
     without_augmentation,
 )
 from tasks.openmmlab.dense import predictions, raw_maps, raw_maps_of_spiking_backbone
-from tasks.openmmlab.divergence import DenseDivergence, all_maps, map_form
+from tasks.openmmlab.divergence import DenseDivergence, map_form
+from tasks.openmmlab.drawing import compare, draw_answers, read_image
+from tasks.openmmlab.judging import (
+    build_evaluator,
+    jsonable,
+    named_scores,
+    portable,
+    require_finite,
+)
+from tasks.openmmlab.sources import plain_datasets, require_files
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from mmengine.config import Config
 
 CALIBRATION_BATCH = 32
 MODEL_KEYS = ("type", "name", "config", "options", "checkpoint", "backbone_only")
-_LOCAL = ("ann_file", "outfile_prefix", "backend_args", "data_root")
-"""Keys of an evaluator that say where files lie on this machine."""
 
 
 class DenseTask(Task):
@@ -130,22 +138,19 @@ class DenseTask(Task):
 
     @cached_property
     def test_dataset(self) -> Any:
-        """The library's test dataset, opened."""
-        return open_dataset(self._plain("test_dataloader")["dataset"], self.library, "test")
+        """The library's test dataset, opened; its images and masks are there."""
+        config = self._plain("test_dataloader")["dataset"]
+        dataset = open_dataset(config, self.library, "test")
+        count = min(len(dataset), self.max_test_samples or len(dataset))
+        require_files(dataset, count, str(next(plain_datasets(config)).get("type")))
+        return dataset
 
     @cached_property
     def training_dataset(self) -> Any:
         """The library's training dataset, opened; its images go through the test pipeline."""
-        test = self._plain("test_dataloader")["dataset"]
-        if "pipeline" not in test:
-            raise ConfigError(
-                f"the test dataset of '{self.dataset_name}' has no 'pipeline' of its own; give "
-                "test_dataloader.dataset.pipeline"
-            )
-        training = without_augmentation(
-            self._plain("train_dataloader")["dataset"], test["pipeline"]
-        )
-        return open_dataset(training, self.library, "training")
+        training = self._plain("train_dataloader")["dataset"]
+        without = without_augmentation(training, self._test_pipeline())
+        return open_dataset(without, self.library, "training")
 
     @cached_property
     def preprocessor(self) -> Any:
@@ -162,6 +167,15 @@ class DenseTask(Task):
             )
         with DefaultScope.overwrite_default_scope(self.library):
             return registry.build(ConfigDict(config))
+
+    def _test_pipeline(self) -> list[Any]:
+        test = self._plain("test_dataloader")["dataset"]
+        if "pipeline" not in test:
+            raise ConfigError(
+                f"the test dataset of '{self.dataset_name}' has no 'pipeline' of its own; give "
+                "test_dataloader.dataset.pipeline"
+            )
+        return list(test["pipeline"])
 
     def _plain(self, key: str) -> dict[str, Any]:
         return dict(self.config.to_dict()[key])
@@ -253,6 +267,20 @@ class DenseTask(Task):
         """How far two models' raw maps are apart; has the embedding that probes need."""
         return DenseDivergence(map_form(self.module))
 
+    def read_image(self, path: Path) -> Batch:
+        """Returns an image file as the model takes it, through the dataset's test pipeline."""
+        return read_image(path, self._test_pipeline(), self.library, self.preprocessor)
+
+    def draw_answers(
+        self, figure: Figure, batch: Batch, ann: Any, snn: Mapping[str, Prediction]
+    ) -> None:
+        """Draws images with the truth, where it is known, and the boxes or masks of each answer."""
+        draw_answers(figure, self.module, self.test_dataset, batch, ann, snn)
+
+    def compare(self, batch: Batch, ann: Any, snn: Prediction) -> str:
+        """Says how many boxes, or which share of pixels, a conversion has as the ANN."""
+        return compare(self.module, batch, ann, snn.output)
+
     def use(self, module: nn.Module) -> None:
         """Takes a model that was built elsewhere (by training) for the task's own."""
         self._module = module
@@ -276,29 +304,21 @@ class DenseTask(Task):
         evaluator, total, silent = self._evaluator(), self.n_test(), True
         for batch in self.test_batches(batch_size):
             raw = to_cpu(predict(batch.inputs))
-            self._require_finite(raw)
+            require_finite(raw, self.model_name)
             answers = predictions(self.module, raw, batch.targets)
             silent = silent and not any(len(a.get("pred_instances", [0])) for a in answers)
             evaluator.process(answers)
             if progress is not None:
                 progress(int(batch.indices[-1]) + 1, total)
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scores = evaluator.evaluate(total)
-        return Evaluation(metrics=self._named(scores, silent))
-
-    def _named(self, scores: Mapping[str, Any], silent: bool) -> dict[str, float]:
-        """Gives an evaluator's scores our names; COCO's gives none where no box was found."""
-        metrics = {} if not silent else dict.fromkeys([self.metric.name], 0.0)
-        for theirs, (ours, factor) in self.score_names.items():
-            if theirs in scores:
-                metrics[ours] = factor * float(scores[theirs])
+        # COCO's evaluator gives no scores where no box was found
+        known = {self.metric.name: 0.0} if silent else {}
+        metrics = known | named_scores(evaluator, total, self.score_names)
         if not metrics.get(self.metric.name, -1.0) >= 0:
             raise DataError(
                 f"the evaluator of '{self.dataset_name}' gives no {self.metric.name} (it gives "
-                f"{sorted(scores) or 'nothing'}); check test_evaluator and the annotations"
+                f"{sorted(metrics) or 'nothing'}); check test_evaluator and the annotations"
             )
-        return metrics
+        return Evaluation(metrics=metrics)
 
     def data_fingerprint(self) -> str:
         """Returns a hash of data, pipeline, evaluator and of what the model does with images."""
@@ -309,11 +329,11 @@ class DenseTask(Task):
             content_digest(test, sizes=sizes, limit=count),
             content_digest(training, sizes=False),
             self._plain("test_dataloader")["dataset"].get("pipeline"),
-            _portable(self.config.to_dict()["test_evaluator"]),
+            portable(self.config.to_dict()["test_evaluator"]),
             offline(self.config.model.to_dict()),
         ]
         cut = "" if self.max_test_samples is None else f":first{count}"
-        return f"{self.dataset.fingerprint()}:{digest(_jsonable(parts))}{cut}"
+        return f"{self.dataset.fingerprint()}:{digest(jsonable(parts))}{cut}"
 
     def train(
         self,
@@ -332,59 +352,15 @@ class DenseTask(Task):
         """
         from tasks.openmmlab.training import train_model
 
-        if self.checkpoint.suffix != ".safetensors":
-            raise ConfigError(
-                f"training writes safetensors; got checkpoint '{self.checkpoint}'; change its name"
-            )
-        if self.checkpoint.is_file() and not overwrite:
-            raise ConfigError(
-                f"'{self.checkpoint}' holds a trained network already; pass --overwrite to replace "
-                "it, or write elsewhere with --cfg-options model.checkpoint=PATH.safetensors"
-            )
-        require_writable(self.checkpoint)
+        require_trainable(self.checkpoint, overwrite)
         return train_model(self, log, seed=seed, device=device)
 
     def _evaluator(self) -> Any:
-        from mmengine.registry import DefaultScope
-
-        importlib.import_module(f"{self.library}.evaluation")
-        wanted = self.config.to_dict()["test_evaluator"]
-        evaluator_class = importlib.import_module("mmengine.evaluator").Evaluator
-        try:
-            with DefaultScope.overwrite_default_scope(self.library), quiet():
-                evaluator = evaluator_class(wanted)
-        except FileNotFoundError as error:
-            raise DataError(
-                f"the evaluator of '{self.dataset_name}' lacks a file ({error}); check "
-                "test_evaluator.ann_file"
-            ) from error
-        evaluator.dataset_meta = self.test_dataset.metainfo
+        evaluator = build_evaluator(
+            self.config.to_dict()["test_evaluator"], self.library, self.test_dataset
+        )
         self.prepare_evaluator(evaluator)
         return evaluator
 
     def prepare_evaluator(self, evaluator: Any) -> None:
         """Tells the evaluator of what is special here; nothing by default."""
-
-    def _require_finite(self, raw: Any) -> None:
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in all_maps(raw)):
-            raise DataError(
-                f"the raw maps of '{self.model_name}' hold NaN or infinite values; check the "
-                "thresholds and the checkpoint"
-            )
-
-
-def _portable(evaluator: Any) -> Any:
-    """Returns an evaluator's config without what says where files lie."""
-    if isinstance(evaluator, Mapping):
-        return {key: _portable(value) for key, value in evaluator.items() if key not in _LOCAL}
-    if isinstance(evaluator, list | tuple):
-        return [_portable(value) for value in evaluator]
-    return evaluator
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(part) for part in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adacal.core.converted import Converted
 from adacal.core.divergence import symmetric_kl
 from adacal.core.energy import MODELS, EnergyMeter
-from adacal.core.errors import ConfigError
+from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.methods.base import METHODS, Calibration, Method, load_methods
 from core.energy_toys import trained_small
 
@@ -162,6 +162,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("adaptive_calibration", {"iat": {"score": "margin"}}),
     ("adaptive_calibration", {"iat": {"base": 3.0}}),
     ("adaptive_calibration", {"iat": {"bass": 0.6}}),
+    ("adaptive_calibration", {"iat": {"rule": "change", "tolerance": 0.0}}),
     ("adaptive_calibration", {"calibration": "heavy"}),
 ]  # fmt: skip
 
@@ -184,6 +185,51 @@ def test_each_part_of_adaptive_calibration_can_be_left_out(part: str) -> None:
 def test_adaptive_calibration_saves_steps() -> None:
     network = built("adaptive_calibration", T=8, iat={"rule": "accuracy"})
     assert network.predict(INPUTS).timesteps.float().mean() < 8
+
+
+class Maps(nn.Module):
+    """A dense network: two maps in a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 6, 3, padding=1)
+        self.heads = nn.ModuleList([nn.Conv2d(6, 3, 1), nn.Conv2d(6, 4, 1)])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        stem = self.stem(x).relu()
+        return tuple(head(stem) for head in self.heads)
+
+
+def on_maps(**options: Any) -> Converted:
+    torch.manual_seed(0)
+    calibration = Calibration(
+        T=8,
+        batches=[(INPUTS[:48], ["no", "labels"])],
+        forward=lambda module, inputs: module(inputs),
+        divergence=lambda a, b: sum(symmetric_kl(*pair) for pair in zip(a, b, strict=True)),
+        generator=torch.Generator().manual_seed(0),
+    )
+    return made("adaptive_calibration", **options).build(Maps(), INPUTS[:2], calibration)
+
+
+def test_adaptive_calibration_stops_early_on_maps_by_their_change() -> None:
+    adafire = {"max_spikes": (1, 2), "budget": 2, "sensitivity": "exact"}
+    network = on_maps(adafire=adafire, iat={"rule": "change", "tolerance": 0.5}, ssc=None)
+    found = network.predict(INPUTS[:40])
+    assert [tuple(part.shape) for part in found.output] == [(40, 3, 6, 6), (40, 4, 6, 6)]
+    assert 2 <= float(found.timesteps.float().mean()) < 8
+    assert set(network.search_log["iat"]) == {"allowed", "thresholds"}
+
+
+def test_a_score_of_maps_is_refused_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adacal.methods.adaptive_calibration.run_adafire", None)
+    with pytest.raises(UnsupportedModelError, match=r"iat=dict\(rule='change'\)"):
+        on_maps()
+
+
+def test_the_change_rule_has_no_score_among_its_options() -> None:
+    method = made("adaptive_calibration", iat={"rule": "change", "score": "confidence"})
+    assert method.iat == {"rule": "change", "tolerance": 0.1}
 
 
 def test_burst_needs_fewer_steps_than_single_spikes() -> None:

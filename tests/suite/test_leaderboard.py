@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adacal.core.errors import ConfigError, DataError
-from adacal.suite.config import resolve
+from adacal.suite.columns import choose
 from adacal.suite.leaderboard import (
     Filters,
     Ranking,
@@ -22,63 +22,19 @@ from adacal.suite.leaderboard import (
     tied_ranks,
 )
 from adacal.suite.plots import write_plots
-from adacal.suite.records import RunRecord, pack
-from adacal.suite.runner import measure
-from adacal.suite.session import Session
+from adacal.suite.records import RunRecord
 from adacal.suite.tables import check_files, csv, markdown, terminal, write_files
-from suite.suite_toys import raw_config
-
-N = 1000
-ANN_PJ = 4.0e6
+from suite.board_toys import N, board_records, toy_record
 
 
 @pytest.fixture(scope="module")
 def template() -> RunRecord:
-    return measure(resolve(raw_config()), Session())
+    return toy_record()
 
 
 @pytest.fixture(scope="module")
 def records(template: RunRecord) -> list[RunRecord]:
-    """An ANN with 98.0 %, a quantised one, three methods; 1,000 samples, hand-set energies."""
-    make = _maker(template)
-    return [
-        make("ann", "none", lost=0, energy_uj=4.0, T=1, uses_T=False, mean_max_spikes=None),
-        make("quantized_ann", "quantised", lost=2, energy_uj=1.0, T=2, mean_max_spikes=4.0),
-        make("good", "binary", lost=3, energy_uj=2.0, T=8, seed=0),
-        make("good", "binary", lost=5, energy_uj=2.2, T=8, seed=1),
-        make("cheap", "burst", lost=100, energy_uj=0.5, T=2, mean_max_spikes=4.0),
-        make("poor", "binary", lost=120, energy_uj=3.0, T=4),
-    ]
-
-
-def _maker(template: RunRecord) -> Any:
-    ann = np.ones(N, dtype=bool)
-    ann[:20] = False
-
-    def make(label: str, strictness: str, *, lost: int, energy_uj: float, **more: Any) -> RunRecord:
-        snn = ann.copy()
-        snn[20 : 20 + lost] = False
-        pj = dict.fromkeys(("per_spike", "per_event", "memory", "reference"), energy_uj * 1e6)
-        energy = template.energy.model_copy(
-            update={"energy_pj": pj, "ann_energy_pj": dict.fromkeys(pj, ANN_PJ)}
-        )
-        values = {
-            "id": f"{label}{more.get('seed', 0)}".ljust(16, "0"),
-            "method": label,
-            "label": label,
-            "strictness": strictness,
-            "n_test": N,
-            "ann": {"accuracy_pct": 98.0},
-            "snn": {"accuracy_pct": 98.0 - lost / 10},
-            "ann_correct": pack(ann),
-            "snn_correct": pack(snn),
-            "energy": energy,
-            "calibration": template.calibration.model_copy(update={"samples": 128}),
-            **more,
-        }
-        return template.model_copy(update=values)
-
-    return make
+    return board_records(template)
 
 
 def rows(records: list[RunRecord], **ranking: Any) -> dict[str, Any]:
@@ -138,6 +94,13 @@ def test_an_energy_budget_leaves_the_dear_rows_unranked(records: list[RunRecord]
 def test_the_pareto_front_holds_what_nothing_beats(records: list[RunRecord]) -> None:
     table = rows(records, by="pareto")
     assert {name for name, row in table.items() if row["pareto"]} == {"good", "cheap"}
+    assert {name for name, row in table.items() if row["beaten_by_quantised"]} == {"good", "poor"}
+    (board,) = boards(records, Ranking(by="pareto"))
+    front = next(column for column in choose(board) if column.key == "front")
+    assert {name: front.show(row) for name, row in table.items() if row["rank"]} == {
+        "good": "○",
+        "cheap": "●",
+    }
     assert pareto_front(np.ones(2), np.ones(2), np.ones(2, bool)).tolist() == [True, True]
 
 
@@ -161,6 +124,16 @@ def test_filters_keep_the_ann_as_reference(records: list[RunRecord]) -> None:
         boards(records, Ranking(), Filters(dataset=["other"]))
     with pytest.raises(ConfigError, match="did you mean 'per_spike'"):
         Ranking(energy_model="per_spikes")
+
+
+def test_a_row_says_the_same_whatever_the_filters_leave_out(records: list[RunRecord]) -> None:
+    whole = rows(records)["cheap"]
+    (board,) = boards(records, Ranking(), Filters(method=["cheap"]))
+    alone = {row["label"]: row for row in board.rows.to_dict("records")}["cheap"]
+    for key in ("energy_to_quantised", "beaten_by_quantised", "drop_low", "energy_to_ann"):
+        assert alone[key] == whole[key]
+    assert not math.isnan(alone["energy_to_quantised"])
+    assert alone["pareto"]
 
 
 def test_other_weights_get_a_table_of_their_own(records: list[RunRecord]) -> None:

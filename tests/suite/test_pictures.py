@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from adacal.core.converted import Prediction
 from adacal.core.errors import ConfigError
-from adacal.suite.pictures import _some, _worth_seeing, draw_record
+from adacal.suite.pictures import _some, _worth_seeing, draw_record, new_figure, set_title
 from adacal.suite.task import Batch
 from suite.suite_toys import N_TEST, ToyTask
 from tasks.cloud_pictures import draw_clouds, draw_parts
@@ -45,6 +45,18 @@ def test_samples_are_found_in_their_batches_and_come_in_the_order_asked_for() ->
     assert batch.indices.tolist() == wanted.tolist()
     assert torch.equal(batch.inputs, whole.inputs[wanted])
     assert torch.equal(batch.targets, whole.targets[wanted])
+
+
+def test_a_long_title_stays_inside_its_picture() -> None:
+    figure = new_figure()
+    figure.set_size_inches(4, 3)
+    set_title(
+        figure, "adaptive_calibration(iat={rule=change, tolerance=0.5}), T=8 on " + 9 * "digits"
+    )
+    figure.canvas.draw()
+    box = figure.texts[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert len(figure.texts[0].get_text().splitlines()) >= 3
 
 
 def test_asking_for_no_samples_is_refused(tmp_path: Path) -> None:

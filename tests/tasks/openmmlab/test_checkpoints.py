@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from adacal.core.errors import DataError
+from adacal.core.errors import ConfigError, DataError
 from dense_models import DETECTORS
 from tasks.checkpoints import read_safetensors
 from tasks.openmmlab.building import build_model
@@ -54,8 +55,12 @@ def test_a_converted_checkpoint_is_loaded_into_the_model_it_came_from(tmp_path):
     torch.save({"state_dict": model.state_dict(), **records()}, source)
     with pytest.raises(DataError, match="holds more than tensors"):
         build_model(NAME, source, library="mmdet", options=SMALL)
-    digest = convert_checkpoint(source, target)
-    assert len(digest) == 64
+    found = convert_checkpoint(source, target)
+    assert (found.path, found.sha256) == (target, hashlib.sha256(target.read_bytes()).hexdigest())
+    state = model.state_dict()
+    assert found.tensors == len(state) == sum(found.parts.values())
+    assert found.values == sum(tensor.numel() for tensor in state.values())
+    assert list(found.parts) == ["backbone", "neck", "bbox_head"]
     loaded = build_model(NAME, target, library="mmdet", options=SMALL)
     for key, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)
@@ -129,3 +134,24 @@ def test_weights_that_are_no_tensors_are_refused(tmp_path, parts, sentence):
 def test_what_was_written_holds_tensors_alone(tmp_path):
     convert_checkpoint(written(tmp_path / "a.pth", **records()), tmp_path / "a.safetensors")
     assert set(read_safetensors(tmp_path / "a.safetensors")) == {"weight", "bias"}
+
+
+def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path):
+    source, target = written(tmp_path / "a.pth"), tmp_path / "a.safetensors"
+    target.write_bytes(b"kept")
+    with pytest.raises(ConfigError, match=r"a.safetensors' is there already; add --overwrite"):
+        convert_checkpoint(source, target)
+    assert target.read_bytes() == b"kept"
+    convert_checkpoint(source, target, overwrite=True)
+    assert set(read_safetensors(target)) == {"weight", "bias"}
+
+
+def test_a_target_is_named_so_that_it_is_read_as_what_it_is(tmp_path):
+    with pytest.raises(ConfigError, match=r"got '.*b.pth'; try '.*b.safetensors'"):
+        convert_checkpoint(written(tmp_path / "a.pth"), tmp_path / "b.pth")
+
+
+def test_a_checkpoint_that_is_converted_already_is_told_so(tmp_path):
+    convert_checkpoint(written(tmp_path / "a.pth"), tmp_path / "a.safetensors")
+    with pytest.raises(DataError, match="is converted already; give it as model.checkpoint"):
+        convert_checkpoint(tmp_path / "a.safetensors", tmp_path / "b.safetensors")

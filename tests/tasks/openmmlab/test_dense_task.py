@@ -184,7 +184,7 @@ def test_wrong_input_is_refused_in_one_sentence(raw, trained, tmp_path):
         model = {**raw["model"], "options": {**options, **changes}}
         return Session().prepare(resolve({**raw, "model": model}))
 
-    with pytest.raises(DataError, match=r"test dataset 'CocoDataset' lacks a file .*none\.json"):
+    with pytest.raises(DataError, match=r"test dataset 'CocoDataset' needs the file '.*none\.json"):
         prepare(**{"test_dataloader.dataset.ann_file": "none.json"})
     with pytest.raises(ConfigError, match=r"dataset 'mnist5k' is none of mmdet"):
         Session().prepare(

@@ -1,0 +1,204 @@
+"""Two records side by side: what was not the same, and what that did to the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adacal.suite.intervals import bootstrap_interval
+from adacal.suite.records import RunRecord
+
+KINDS = ("config", "code", "data", "checkpoint", "machine", "versions")
+MOST_LAYERS = 5
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that was not the same; `kind` is one of `KINDS`."""
+
+    kind: str
+    what: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A number of both records; None where a record has none."""
+
+    quantity: str
+    first: float | None
+    second: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """Returns second minus first."""
+        if self.first is None or self.second is None:
+            return None
+        return self.second - self.first
+
+    @property
+    def ratio(self) -> float | None:
+        """Returns second over first; None where that says nothing."""
+        if self.first is None or self.second is None or not self.first:
+            return None
+        return self.second / self.first
+
+
+@dataclass(frozen=True)
+class RecordDiff:
+    """What `diff` found.
+
+    Attributes:
+        causes: what was not the same about the runs.
+        effects: the numbers of both.
+        layers: SOPs of the layers that moved most.
+        notes: sentences: what is the same, which samples moved, where φ moved.
+    """
+
+    causes: list[Cause]
+    effects: list[Effect]
+    layers: list[Effect]
+    notes: list[str]
+
+
+def diff(first: RunRecord, second: RunRecord) -> RecordDiff:
+    """Compares two records; nothing is run."""
+    causes = list(_causes(first, second))
+    notes = [_same(causes), *_samples(first, second), *_sites(first, second)]
+    if first.environment.dirty and second.environment.dirty:
+        notes.append(
+            "Both were made with changes that were not committed, so the code may differ where the "
+            "commits agree."
+        )
+    return RecordDiff(causes, list(_effects(first, second)), _layers(first, second), notes)
+
+
+def _causes(first: RunRecord, second: RunRecord) -> Iterator[Cause]:
+    groups: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+        "config": (_config(first), _config(second)),
+        "code": (_environment(first, "commit", "dirty", "adacal"),
+                 _environment(second, "commit", "dirty", "adacal")),
+        "data": (_data(first), _data(second)),
+        "checkpoint": ({"sha256": first.checkpoint_sha256}, {"sha256": second.checkpoint_sha256}),
+        "machine": (_machine(first), _machine(second)),
+        "versions": (_environment(first, "python", "torch", "numpy"),
+                     _environment(second, "python", "torch", "numpy")),
+    }  # fmt: skip
+    for kind in KINDS:
+        own, other = groups[kind]
+        for key in sorted({*own, *other}):
+            if own.get(key) != other.get(key):
+                yield Cause(kind, key, _word(own.get(key)), _word(other.get(key)))
+
+
+def _config(record: RunRecord) -> dict[str, Any]:
+    """Every setting by its dotted name, the method's defaults written out."""
+    method = {"type": record.method, **record.method_options}
+    return dict(_flat({**record.config, "method": method}))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _environment(record: RunRecord, *keys: str) -> dict[str, Any]:
+    return {key: getattr(record.environment, key) for key in keys}
+
+
+def _machine(record: RunRecord) -> dict[str, Any]:
+    keys = ("processor", "accelerator", "device", "threads", "platform")
+    return _environment(record, *keys)
+
+
+def _data(record: RunRecord) -> dict[str, Any]:
+    return {
+        "fingerprint": record.data_fingerprint,
+        "test samples": record.n_test,
+        "calibration samples": record.calibration.samples,
+        "which calibration samples": record.calibration.indices_sha256[:12],
+    }
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "–"
+    return str(value) if value != "" else "none"
+
+
+def _same(causes: list[Cause]) -> str:
+    differ = [kind for kind in KINDS if any(cause.kind == kind for cause in causes)]
+    same = [kind for kind in KINDS if kind not in differ]
+    parts = []
+    if differ:
+        parts.append(f"different: {', '.join(differ)}")
+    if same:
+        parts.append(f"the same: {', '.join(same)}")
+    return "; ".join(parts).capitalize() + "."
+
+
+def _effects(first: RunRecord, second: RunRecord) -> Iterator[Effect]:
+    for side in ("ann", "snn"):
+        own, other = getattr(first, side), getattr(second, side)
+        for name in dict.fromkeys([*own, *other]):
+            who = "ANN" if side == "ann" else "converted"
+            yield Effect(f"{name}, {who}", own.get(name), other.get(name))
+    yield Effect("divergence from the ANN", first.divergence, second.divergence)
+    for name in ("spikes", "events", "sops", "macs"):
+        yield Effect(name, getattr(first.energy, name), getattr(second.energy, name))
+    for title, field in (("energy", "energy_pj"), ("ANN's energy", "ann_energy_pj")):
+        own, other = getattr(first.energy, field), getattr(second.energy, field)
+        for model in dict.fromkeys([*own, *other]):
+            pair = (own.get(model), other.get(model))
+            values = [None if value is None else value / 1e6 for value in pair]
+            yield Effect(f"{title}, {model} (µJ)", *values)
+    yield Effect("mean timesteps", first.timesteps.mean, second.timesteps.mean)
+    yield Effect("mean φ", first.mean_max_spikes, second.mean_max_spikes)
+    yield Effect("calibration (s)", first.calibration.seconds, second.calibration.seconds)
+    for title, field in (("wall time (ms/sample)", "snn_ms"), ("ANN's wall time", "ann_ms")):
+        times = [getattr(record.latency, field, None) for record in (first, second)]
+        yield Effect(title, *times)
+
+
+def _layers(first: RunRecord, second: RunRecord) -> list[Effect]:
+    own = {layer.name: layer.sops for layer in first.layers}
+    other = {layer.name: layer.sops for layer in second.layers}
+    effects = [Effect(name, own[name], other[name]) for name in own if name in other]
+    moved = [effect for effect in effects if effect.difference]
+    moved.sort(key=lambda effect: -abs(effect.difference or 0.0))
+    return moved[:MOST_LAYERS]
+
+
+def _samples(first: RunRecord, second: RunRecord) -> Iterator[str]:
+    """Which test samples moved, where both saw the same ones."""
+    own, other = first.correct(), second.correct()
+    same = (first.data_fingerprint, first.n_test) == (second.data_fingerprint, second.n_test)
+    if not same or own is None or other is None:
+        return
+    before, after = own[1], other[1]
+    lost, won = int((before & ~after).sum()), int((~before & after).sum())
+    mean = 100.0 * (float(after.mean()) - float(before.mean()))
+    low, high = bootstrap_interval(after.astype(np.float64) - before)
+    yield (
+        f"Of {first.n_test:,} test samples {lost:,} are right in the first alone and {won:,} in "
+        f"the second alone: {mean:+.2f} points, 95 % [{100 * low:.2f}, {100 * high:.2f}] over "
+        "samples."
+    )
+
+
+def _sites(first: RunRecord, second: RunRecord) -> Iterator[str]:
+    own = {site.name: site for site in first.sites}
+    pairs = [(own[site.name], site) for site in second.sites if site.name in own]
+    if not pairs:
+        return
+    for title, field in (("φ", "max_spikes"), ("ρ", "ratio"), ("mean θ", "threshold_mean")):
+        moved = sum(getattr(a, field) != getattr(b, field) for a, b in pairs)
+        if moved:
+            yield f"{title} differs at {moved} of {len(pairs)} sites."

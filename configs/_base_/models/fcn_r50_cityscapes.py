@@ -1,0 +1,6 @@
+# FCN, ResNet-50, for the 19 classes of Cityscapes, as mmsegmentation trains it.
+model = dict(
+    name="fcn_r50",
+    type="openmmlab",
+    config="fcn/fcn_r50-d8_4xb2-80k_cityscapes-512x1024",
+)

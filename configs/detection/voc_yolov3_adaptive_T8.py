@@ -1,0 +1,15 @@
+# VOC 07+12, YOLOv3 with signed neurons: Adaptive Calibration, mean φ of 4, T=8.
+_base_ = [
+    "../_base_/tasks/voc.py",
+    "../_base_/models/yolov3_voc.py",
+    "../_base_/methods/adaptive_calibration.py",
+]
+# images as this model reads them, at 416 pixels
+task = dict(dataset=dict(config="yolov3_d53_voc0712"))
+conversion = dict(
+    T=8,
+    adafire=dict(max_spikes=(1, 8), budget=4),
+    iat=None,
+)
+calibration = dict(n_samples=16)
+evaluation = dict(batch_size=4, latency_repeats=1)

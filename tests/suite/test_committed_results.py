@@ -1,0 +1,56 @@
+"""What is committed below `results/` is sound: tables from records, published rows with sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adacal.suite.leaderboard import Ranking, boards
+from adacal.suite.published import check_names, read_names, read_published
+from adacal.suite.published_tables import beside
+from adacal.suite.store import RecordStore
+from adacal.suite.tables import check_files
+from suite.board_toys import toy_record
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+
+
+def test_the_committed_tables_are_what_the_committed_records_give() -> None:
+    records, warnings = RecordStore(RESULTS).read_all()
+    assert warnings == []
+    assert check_files(records, RESULTS / "leaderboards") == []
+
+
+def test_the_published_rows_are_sound() -> None:
+    folder = RESULTS / "published"
+    rows, wrong = read_published(folder)
+    assert wrong + check_names(read_names(folder), rows) == []
+    assert len(rows) >= 437
+
+
+ADVANCED = "snn_calibration_advanced"
+LIGHT = "snn_calibration_light"
+
+
+@pytest.mark.parametrize(
+    ("place", "method", "options", "T", "published"),
+    [
+        (("cifar10", "vgg16"), ADVANCED, "", 32, 93.71),
+        (("cifar10", "resnet20_wide"), ADVANCED, "", 16, 94.33),  # that file's ResNet-20 is wide
+        (("cifar10", "vgg16"), LIGHT, "(threshold=mmse, repeats=1)", 16, 93.3),
+        (("imagenet", "vgg16"), "burst", "(max_spikes=5)", 32, 71.41),
+    ],
+)
+def test_the_shipped_names_lead_to_our_rows(
+    place: tuple[str, str], method: str, options: str, T: int, published: float
+) -> None:
+    update = {"task": "classification2d", "dataset": place[0], "model": place[1], "T": T}
+    record = toy_record().model_copy(update={**update, "method": method, "label": method + options})
+    (board,) = boards([record], Ranking())
+    found = beside(
+        board, read_published(RESULTS / "published")[0], read_names(RESULTS / "published")
+    )
+    (met,) = (entry for entry in found if entry.ours is not None)
+    assert met.row.value == published
+    assert met.gap == pytest.approx(record.snn["accuracy_pct"] - published)

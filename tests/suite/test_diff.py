@@ -1,0 +1,115 @@
+"""What differs between two records, and what that did to the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from adacal.suite.cli import main
+from adacal.suite.config import resolve
+from adacal.suite.diff import KINDS, diff
+from adacal.suite.records import RunRecord, pack
+from adacal.suite.runner import measure
+from adacal.suite.session import Session
+from adacal.suite.store import RecordStore
+from suite.suite_toys import N_TEST, raw_config
+
+
+@pytest.fixture(scope="module")
+def first() -> RunRecord:
+    return measure(resolve(raw_config()), Session())
+
+
+@pytest.fixture(scope="module")
+def second() -> RunRecord:
+    method = {"type": "toy_spiking", "misses": 2}
+    return measure(resolve(raw_config(method=method, conversion={"T": 2})), Session())
+
+
+def test_a_record_does_not_differ_from_itself(first: RunRecord) -> None:
+    found = diff(first, first)
+    assert found.causes == []
+    assert {effect.difference for effect in found.effects} <= {0.0, None}
+    assert found.layers == []
+    assert found.notes[0] == f"The same: {', '.join(KINDS)}."
+
+
+def test_settings_are_named_with_defaults_written_out(first: RunRecord, second: RunRecord) -> None:
+    causes = [cause for cause in diff(first, second).causes if cause.kind == "config"]
+    assert [(cause.what, cause.first, cause.second) for cause in causes] == [
+        ("conversion.T", "4", "2"),
+        ("method.misses", "1", "2"),  # the first config never said 1: it is the default
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "change"),
+    [
+        ("code", "commit", {"environment": {"commit": "f" * 40}}),
+        ("code", "dirty", {"environment": {"dirty": None}}),
+        ("machine", "threads", {"environment": {"threads": 99}}),
+        ("machine", "processor", {"environment": {"processor": "abacus"}}),
+        ("versions", "torch", {"environment": {"torch": "0.1"}}),
+        ("data", "fingerprint", {"data_fingerprint": "toy:ffff"}),
+        ("data", "which calibration samples", {"calibration": {"indices_sha256": "0" * 64}}),
+        ("checkpoint", "sha256", {"checkpoint_sha256": "cd" * 32}),
+    ],
+)
+def test_each_cause_is_told_apart(
+    first: RunRecord, kind: str, what: str, change: dict[str, object]
+) -> None:
+    update: dict[str, object] = {}
+    for key, value in change.items():
+        if isinstance(value, dict):
+            if "dirty" in value:
+                value = {"dirty": not first.environment.dirty}
+            value = getattr(first, key).model_copy(update=value)
+        update[key] = value
+    found = diff(first, first.model_copy(update=update))
+    assert [(cause.kind, cause.what) for cause in found.causes] == [(kind, what)]
+    assert found.notes[0].startswith(f"Different: {kind}; the same: ")
+
+
+def test_numbers_have_difference_and_ratio(first: RunRecord, second: RunRecord) -> None:
+    effects = {effect.quantity: effect for effect in diff(first, second).effects}
+    assert effects["spikes"].difference == pytest.approx(-20.0)  # ten a step, T from 4 to 2
+    assert effects["spikes"].ratio == pytest.approx(0.5)
+    lost = 100.0 * 2 / N_TEST  # one sample more of each of two batches
+    assert effects["accuracy_pct, converted"].difference == pytest.approx(-lost)
+    assert effects["accuracy_pct, ANN"].difference == 0.0
+    assert effects["energy, per_spike (µJ)"].ratio == pytest.approx(0.5)
+    (layer,) = diff(first, second).layers
+    assert (layer.quantity, layer.ratio) == ("site", pytest.approx(0.5))
+
+
+def test_samples_that_moved_are_counted(first: RunRecord) -> None:
+    correct = first.correct()
+    assert correct is not None
+    moved = correct[1].copy()
+    right, wrong = np.flatnonzero(moved), np.flatnonzero(~moved)
+    moved[right[:3]] = False
+    moved[wrong[:1]] = True
+    other = first.model_copy(update={"snn_correct": pack(moved)})
+    (sentence,) = (note for note in diff(first, other).notes if "test samples" in note)
+    assert "3 are right in the first alone and 1 in the second alone: -5.00 points" in sentence
+    elsewhere = other.model_copy(update={"data_fingerprint": "other"})
+    assert not any("test samples" in note for note in diff(first, elsewhere).notes)
+
+
+def test_the_command_compares_ids_and_paths(
+    first: RunRecord, second: RunRecord, tmp_path: Path
+) -> None:
+    store = RecordStore(tmp_path)
+    store.prepare()
+    store.add(first)
+    path = store.add(second)
+    done = CliRunner().invoke(main, ["diff", first.id[:8], str(path), "--results", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    for text in (first.id, second.id, "method.misses", "wall time", "Different: config"):
+        assert text in done.output
+    missing = CliRunner().invoke(main, ["diff", first.id, "ffff", "--results", str(tmp_path)])
+    assert missing.exit_code == 2
+    assert "no record 'ffff'" in missing.output

@@ -1,0 +1,211 @@
+"""Tables in every form: what they say, what is escaped, which columns there are."""
+
+from __future__ import annotations
+
+import io
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from adacal.core.errors import ConfigError, DataError
+from adacal.suite.columns import PAPER, all_columns, choose
+from adacal.suite.leaderboard import Board, Ranking, boards
+from adacal.suite.markup import Grid, latex, markdown, tex
+from adacal.suite.records import RunRecord
+from adacal.suite.tables import caption, csv, html, one_csv, order_title, terminal
+from adacal.suite.tables import latex as board_latex
+from adacal.suite.tables import markdown as board_markdown
+from suite.board_toys import board_records, toy_record
+
+
+@pytest.fixture(scope="module")
+def records() -> list[RunRecord]:
+    return board_records(toy_record())
+
+
+@pytest.fixture(scope="module")
+def board(records: list[RunRecord]) -> Board:
+    (found,) = boards(records, Ranking())
+    return found
+
+
+@pytest.fixture(scope="module")
+def masks(records: list[RunRecord]) -> list[RunRecord]:
+    """The same numbers as mIoU, which no per-sample right and wrong stands behind."""
+    metric = records[0].metric.model_copy(update={"name": "miou_pct"})
+    return [
+        record.model_copy(
+            update={
+                "metric": metric,
+                "ann": {"miou_pct": 98.0, "pixel_accuracy_pct": 99.0},
+                "snn": {
+                    "miou_pct": record.snn["accuracy_pct"],
+                    "pixel_accuracy_pct": 98.0 + i / 10,
+                },
+                "ann_correct": None,
+                "snn_correct": None,
+            }
+        )
+        for i, record in enumerate(records)
+    ]
+
+
+def test_a_latex_table_has_booktabs_and_as_many_cells_in_each_row(board: Board) -> None:
+    text = board_latex(board)
+    lines = text.splitlines()
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\end{table*}"):
+        assert lines.count(rule) == 1
+    body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+    assert len(body) == len(board.rows)
+    assert {line.count(" & ") for line in body} == {len(PAPER) - 1}
+    assert all(line.endswith(r" \\") for line in body)
+    assert text.count("{") == text.count("}")
+    assert "97.60 $\\pm$ 0.14" in text
+    assert text.isascii()
+
+
+def test_latex_takes_no_letter_of_a_name_for_a_command() -> None:
+    assert tex("a_b{c} 5% & #1 $x ~ ^ \\n") == (
+        r"a\_b\{c\} 5\% \& \#1 \$x \textasciitilde{} \textasciicircum{} \textbackslash{}n"
+    )
+    grid = Grid(heads=["x_1", "drop (points) [95 %]"], left=[True, False], cells=[["[a]", "%"]])
+    text = latex(grid, "100 % of it", "tab:x")
+    assert r"\caption{100 \% of it.}" in text
+    assert r"\shortstack[r]{drop\\{}(points)\\{}[95 \%]}" in text
+    assert "\n{}[a] & \\% \\\\\n" in text  # no row begins with a bracket
+
+
+def test_markdown_keeps_a_bar_within_its_cell() -> None:
+    text = markdown(Grid(heads=["a"], left=[True], cells=[["x|y"]], notes=["Note."]))
+    assert text == "| a |\n|:--|\n| x\\|y |\n\nNote.\n"
+
+
+def test_html_is_one_table_whose_rows_are_whole(records: list[RunRecord]) -> None:
+    odd = records[-1].model_copy(update={"label": "poor<script>&co"})
+    (board,) = boards([*records[:-1], odd], Ranking())
+    counts: dict[str, int] = {}
+    texts: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            counts[tag] = counts.get(tag, 0) + 1
+
+        def handle_data(self, data: str) -> None:
+            texts.append(data)
+
+    Reader().feed(html(board))
+    assert counts["table"] == 1
+    assert counts["tr"] == 1 + len(board.rows)
+    assert counts["td"] == counts["th"] * len(board.rows)
+    assert "script" not in counts
+    assert "poor<script>&co" in texts
+
+
+def test_columns_are_chosen_by_name_and_order(board: Board) -> None:
+    keys = ["method", "score", "energy"]
+    assert [column.key for column in choose(board, keys)] == keys
+    assert board_markdown(board, wanted=keys).startswith("| method | accuracy (%) | energy (µJ) |")
+    assert csv(board, keys).splitlines()[0] == (
+        "task,dataset,model,label,accuracy_pct,accuracy_pct_std,energy_per_spike_uj"
+    )
+    assert len(terminal(board, 40, keys).columns) == 3
+    assert len(choose(board, ["all"])) == len(all_columns(board))
+    with pytest.raises(ConfigError, match="did you mean 'energy'"):
+        choose(board, ["enrgy"])
+
+
+def test_several_boards_are_one_csv_with_one_head(
+    records: list[RunRecord], masks: list[RunRecord]
+) -> None:
+    other = [record.model_copy(update={"dataset": "masks"}) for record in masks]
+    found = boards([*records, *other], Ranking())
+    table = pd.read_csv(io.StringIO(one_csv(found)))
+    assert len(table) == sum(len(board.rows) for board in found)
+    assert set(table["dataset"]) == {"masks", "toy_data"}
+    own = table["dataset"] == "masks"
+    assert table.loc[own, "accuracy_pct"].isna().all()
+    assert table.loc[own, "miou_pct"].notna().all()
+    assert one_csv(found[:1]) == csv(found[0])
+
+
+def test_a_narrow_terminal_shows_fewer_columns(board: Board) -> None:
+    shown = [len(terminal(board, width).columns) for width in (80, 120, 150, 220)]
+    assert shown == sorted(set(shown))
+    titles = [str(column.header) for column in terminal(board, 80).columns]
+    assert titles[:4] == ["#", "method", "T", "accuracy (%)"]
+
+
+def test_every_reading_of_the_energy_has_its_column(records: list[RunRecord]) -> None:
+    dear = records[2].energy.energy_pj | {"memory": 9e6, "per_event": 1e6}
+    energy = records[2].energy.model_copy(update={"energy_pj": dear})
+    (board,) = boards([records[0], records[2].model_copy(update={"energy": energy})], Ranking())
+    table = pd.read_csv(io.StringIO(csv(board))).set_index("label")
+    assert table.loc["good", "energy_per_spike_uj"] == pytest.approx(2.0)
+    assert table.loc["good", "energy_per_event_uj"] == pytest.approx(1.0)
+    assert table.loc["good", "energy_memory_uj"] == pytest.approx(9.0)
+    assert table.loc["good", "energy_memory_to_ann"] == pytest.approx(9.0 / 4.0)
+    assert "× ANN, memory" in board_markdown(board)
+    (by_memory,) = boards([records[0], records[2]], Ranking(energy_model="memory"))
+    heads = [column.title for column in choose(by_memory)]
+    assert heads.count("energy (µJ)") == 1
+    assert "energy, per spike (µJ)" in heads
+    assert "× ANN, memory" not in heads
+
+
+def test_other_metrics_are_never_called_accuracy(masks: list[RunRecord]) -> None:
+    for ranking in (Ranking(), Ranking(by="energy"), Ranking(by="pareto")):
+        (board,) = boards(masks, ranking)
+        for text in (board_markdown(board), board_latex(board), html(board), order_title(board)):
+            assert "accuracy" not in text
+    (board,) = boards(masks, Ranking())
+    assert order_title(board) == "by mIoU"
+    assert "mIoU (%)" in board_markdown(board)
+
+
+def test_what_is_no_bootstrap_interval_is_not_called_one(masks: list[RunRecord]) -> None:
+    (board,) = boards(masks, Ranking())
+    table = board_markdown(board)
+    assert "drop (points) [range of seeds]" in table
+    assert "95 %" not in table
+    assert "No interval over test samples" in caption(board)
+    rows = {row["label"]: row for row in board.rows.to_dict("records")}
+    assert rows["good"]["interval"] == "range"
+    assert (rows["good"]["drop_low"], rows["good"]["drop_high"]) == pytest.approx((0.3, 0.5))
+    assert rows["cheap"]["interval"] == "none"
+    assert "| 10.00 |" in table  # one seed, one number: nothing in brackets
+
+
+def test_another_recorded_metric_can_rank(masks: list[RunRecord]) -> None:
+    (board,) = boards(masks, Ranking(metric="pixel_accuracy_pct"))
+    ranked = board.rows[board.rows["rank"] > 0]
+    assert list(ranked["label"]) == ["poor", "cheap", "good"]
+    assert board.metric == "pixel_accuracy_pct"
+    assert board.rows.set_index("label").loc["poor", "drop"] == pytest.approx(0.5)
+    with pytest.raises(DataError, match="did you mean 'miou_pct'"):
+        boards(masks, Ranking(metric="mio_pct"))
+
+
+def test_equal_accuracy_is_said_to_be_a_bounded_loss(records: list[RunRecord]) -> None:
+    (board,) = boards(records, Ranking(by="energy", max_drop=0.2, max_energy_uj=3.0))
+    assert order_title(board) == "by energy, at a loss of at most 0.2 points"
+    assert "lose at most 0.2 points against the ANN in the mean and cost at most 3 µJ" in caption(
+        board
+    )
+
+
+def test_a_table_says_where_it_was_measured(records: list[RunRecord]) -> None:
+    changed = records[1].environment.model_copy(
+        update={"threads": 7, "dirty": True, "commit": "c0ffee" * 7}
+    )
+    clean = records[0].environment.model_copy(update={"dirty": False})
+    pair = [
+        records[0].model_copy(update={"environment": clean}),
+        records[1].model_copy(update={"environment": changed}),
+    ]
+    (board,) = boards(pair, Ranking())
+    text = board_markdown(board)
+    assert "7 threads" in text
+    assert "c0ffeec0ff" in text
+    assert "1 of 2 records with changes not committed" in text
+    assert "Wall times of different machines or threads do not compare." in text
