@@ -54,6 +54,7 @@ unit: $(STAMP)  ## run the tests and the examples in docstrings; PYTEST_ARGS="-q
 tables: $(STAMP)  ## make results/leaderboards and the README's table again from results/records
 	$(BIN)/adacal leaderboard --write --plot --results results
 	$(BIN)/python docs/readme_table.py
+	$(BIN)/python docs/rate_distortion_page.py
 
 new-method: $(STAMP)  ## start a method: make new-method NAME=my_method
 	@$(BIN)/adacal new method "$(NAME)"
