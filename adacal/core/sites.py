@@ -23,6 +23,7 @@ class Site:
         channel_dim: dimension of the channels.
         cap, slope: parameters of `capped` and `signed`.
         rows: rows of a sample, as the points of a cloud.
+        coded: a spike is worth a power of two of thresholds; counts cost their set bits.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Site:
     cap: float | None = None
     slope: Tensor | float | None = None
     rows: int = 1
+    coded: bool = False
 
 
 class OnActivation(Protocol):

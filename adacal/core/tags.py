@@ -40,12 +40,14 @@ class Tag:
         events: as `spikes`, a burst counts once.
         analogue: 1 where an element is no spike (after a concat with analogue values), else 0.
         scale: θ of each element, broadcastable to one row, while it is known.
+        coded: counts cost their set bits, see `Site.coded`.
     """
 
     spikes: Tensor
     events: Tensor
     analogue: Tensor | None = None
     scale: Tensor | None = None
+    coded: bool = False
 
 
 def tag_of(tensor: Any) -> Tag | None:
@@ -194,6 +196,7 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
         events=join([tag.events for tag in parts]),
         analogue=join(masks) if any(tag.analogue is not None for tag in parts) else None,
         scale=join(scales) if len(scales) == len(parts) else None,
+        coded=any(tag.coded for tag in parts),
     )
 
 
@@ -227,7 +230,7 @@ def _max_pooled(
     if not torch.equal(scale, smallest):
         return None  # spikes of different worth: the largest is no number of spikes
     counts = (values / scale).round().abs()
-    if layout.steps == 0:
+    if layout.steps == 0 or tag.coded:
         counts = set_bits(counts)
     spikes = per_step(counts, layout, at)
     events = per_step((counts != 0).to(counts.dtype), layout, at)
@@ -237,7 +240,7 @@ def _max_pooled(
         # with respect to an input spike is then its mean fan-out.
         share = spikes / window.spikes.detach().clamp_min(1e-12)
         spikes = window.spikes * share
-    return Tag(spikes=spikes, events=events, scale=scale)
+    return Tag(spikes=spikes, events=events, scale=scale, coded=tag.coded)
 
 
 def _sum_pooled(tag: Tag, call: Call) -> Tag | None:
@@ -271,8 +274,9 @@ def _replayed(tag: Tag, call: Call) -> Any:
         masks = analogue if analogue is not None else [None] * len(spikes)
         scales = scale if scale is not None else [None] * len(spikes)
         parts = zip(spikes, events, masks, scales, strict=True)
-        return [Tag(spikes=s, events=e, analogue=a, scale=first(c)) for s, e, a, c in parts]
-    return Tag(spikes=spikes, events=events, analogue=analogue, scale=first(scale))
+        made = [Tag(spikes=s, events=e, analogue=a, scale=first(c)) for s, e, a, c in parts]
+        return [replace(part, coded=tag.coded) for part in made]
+    return Tag(spikes=spikes, events=events, analogue=analogue, scale=first(scale), coded=tag.coded)
 
 
 def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: int) -> Any:
@@ -288,6 +292,7 @@ def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
         spikes=change(tag.spikes),
         events=change(tag.events),
         analogue=change(tag.analogue) if tag.analogue is not None else None,
+        coded=tag.coded,
     )
 
 
