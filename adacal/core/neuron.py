@@ -176,8 +176,8 @@ class BurstNeuron:
         if self.dynamics == "offset":
             if state is not None:
                 raise UnsupportedModelError(
-                    "neurons with offsets hear their whole warm-up before they fire, so they cannot "
-                    "run step by step; run all steps at once, with predict() or the network itself"
+                    "neurons with offsets hear their whole warm-up before they fire, so they "
+                    "cannot run step by step; run all steps at once, with predict()"
                 )
             return offset_scan(current, parameters, self.warmup), {}
         if self.dynamics == "memory":

@@ -1,7 +1,7 @@
-"""Networks with a warm-up, and other dynamics of neurons, set after calibration.
+"""Other dynamics of neurons than bursts, and networks with a warm-up; set after calibration.
 
-A warm-up of `w` steps comes before the steps whose output is used: a run then takes w + T steps, all
-of them sent, counted and paid; neurons and temporal rules start afresh between the two.
+A warm-up comes before the steps whose output is used: a run then takes warm-up + T steps, all of
+them sent, counted and paid; neurons and temporal rules start afresh between the two.
 """
 
 from __future__ import annotations
@@ -18,49 +18,48 @@ if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
 
 
-def set_dynamics(network: SpikingNetwork, dynamics: Dynamics, *, levels: int = 1) -> None:
+def set_dynamics(
+    network: SpikingNetwork, dynamics: Dynamics, *, levels: int = 1, warmup: int = 0
+) -> None:
     """Gives all neurons of a network other dynamics than bursts; see `adacal.core.rivals`.
 
     Args:
-        network: changed in place; thresholds stay.
+        network: changed in place; thresholds stay, T grows by the warm-up.
         dynamics: which.
         levels: thresholds of a neuron, for `levels`.
+        warmup: steps before the T whose output is used; for `gated` and `offset`, at least 1.
     Raises:
-        UnsupportedModelError: an activation is not a ReLU.
+        ConfigError: a warm-up too few or too many, or an exit rule beside one.
+        UnsupportedModelError: an activation is not a ReLU, or a warm-up meets a stream, which has
+            no frames for more steps.
     """
     check_whole("levels", levels, example=4)
+    check_whole("warmup", warmup, int(dynamics in {"gated", "offset"}), example=4)
     for name, neuron in network.neurons.items():
         if neuron.kind != "burst":
             raise UnsupportedModelError(
                 f"neurons with {dynamics} dynamics stand in for ReLU only and '{name}' is "
                 f"{neuron.kind}; take another method, or a network with ReLU"
             )
-        neuron.dynamics, neuron.levels = dynamics, levels
+    if warmup:
+        _refuse_two_phases(network, dynamics, warmup)
+    for neuron in network.neurons.values():
+        neuron.dynamics, neuron.levels, neuron.warmup = dynamics, levels, warmup
+    network.warmup = warmup
+    network.T += warmup
 
 
-def add_warmup(network: SpikingNetwork, steps: int) -> None:
-    """Puts so many steps before the network's T, which grows by them. Calibrate before.
-
-    Args:
-        network: changed in place.
-        steps: steps whose output is not used, at least 1.
-    Raises:
-        ConfigError: it has a warm-up, or an exit rule.
-        UnsupportedModelError: its inputs are streams, which have no frames for more steps.
-    """
-    check_whole("warmup", steps, example=4)
+def _refuse_two_phases(network: SpikingNetwork, dynamics: str, warmup: int) -> None:
     refuse_warmup(network, "a second warm-up")
+    if dynamics not in {"gated", "offset"}:
+        raise ConfigError(f"{dynamics} dynamics have no warm-up; got {warmup} steps; leave it out")
     if network.exit_rule is not None:
         raise ConfigError("a network with an exit rule takes no warm-up; set exit_rule to None")
     if network.stream:
         raise UnsupportedModelError(
-            f"a warm-up of {steps} steps needs inputs that stay the same, and this network reads a "
-            f"stream of {network.T} frames; take a method without warm-up, or a static input"
+            f"a warm-up of {warmup} steps needs inputs that stay the same, and this network reads "
+            f"a stream of {network.T} frames; take a method without warm-up, or a static input"
         )
-    network.warmup = steps
-    network.T += steps
-    for neuron in network.neurons.values():
-        neuron.warmup = steps
 
 
 def refuse_warmup(network: SpikingNetwork, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Dynamics of neurons that the literature puts beside bursts: gates, offsets, signed spikes, levels.
+"""Neurons that the literature puts beside bursts: with gates, offsets, signed spikes, levels.
 
 Pure functions over tensors, as in `adacal.core.kernels`. A *warm-up* is a first phase of `warmup`
 steps after which the neurons start afresh; its spikes are sent and cost, its output is not used.

@@ -1,7 +1,7 @@
 """Neurons of several thresholds, each half of the one before: one spike a step, of the best size.
 
-Card:   data: calibration inputs, no labels | weights: untouched | passes: 2 | spikes: signed, one of
-        n sizes a step
+Card:   data: calibration inputs, no labels | weights: untouched | passes: 2 | spikes: signed,
+        one of n sizes a step
 Source: Huang et al., "Differential coding for training-free ANN-to-SNN conversion" (DCGS, ICML
         2025), its rate-coded multi-threshold neuron with negative spikes, from the public code: a
         level fires at 3/4 of its size, a negative one only what was sent before, potentials start

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.converted import Converted
-from adacal.core.phases import add_warmup, set_dynamics
+from adacal.core.phases import set_dynamics
 from adacal.methods.base import METHODS, Calibration, Method, calibrate, note_divergence, start
 
 
@@ -50,7 +50,6 @@ class Srp(Method):
         network = start(ann, example_input, calibration, max_spikes=1)
         options = {"level": self.level, "per_channel": self.per_channel}
         calibrate(network, calibration, "none", threshold=self.threshold, **options)
-        set_dynamics(network, "gated")
-        add_warmup(network, self.warmup)
+        set_dynamics(network, "gated", warmup=self.warmup)
         note_divergence(network, calibration)
         return network
