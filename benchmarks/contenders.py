@@ -17,6 +17,7 @@ methods = [
     "burst_lipooling",
     dict(name="burst_lipooling", per_channel=True, shrink_above_one=False),
     "multi_threshold",
+    "dcgs",
     dict(name="burst", max_spikes=2),
     "burst",
     "adafire",

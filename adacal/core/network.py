@@ -314,7 +314,7 @@ class SpikingNetwork(Converted):
             neuron = self.neurons[site.name]
             counts, theta = neuron.scan(current, self.T, memory)
             tag = meter.fired(as_fired(site, neuron), counts, theta) if meter is not None else None
-            return counts.mul_(theta).flatten(0, 1), tag
+            return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
 
         mode = SpikingMode(
             self.module,

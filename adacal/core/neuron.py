@@ -11,10 +11,17 @@ from torch import Tensor
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.errors import ConfigError, InputError, UnsupportedModelError
 from adacal.core.kernels import BurstParameters, burst_scan, capped_scan, signed_scan
-from adacal.core.rivals import gated_scan, level_scan, memory_scan, offset_scan
+from adacal.core.rivals import (
+    change_scan,
+    decoded,
+    gated_scan,
+    level_scan,
+    memory_scan,
+    offset_scan,
+)
 
 Kind = Literal["burst", "capped", "signed"]
-Dynamics = Literal["plain", "gated", "offset", "memory", "levels"]
+Dynamics = Literal["plain", "gated", "offset", "memory", "levels", "changes"]
 Value = Tensor | float
 
 
@@ -44,10 +51,10 @@ class BurstNeuron:
         slope: slope of the negative side for `signed`, scalar or shape [C].
         ratio: ρ by which SSC has multiplied the threshold; for the report only.
         dynamics: `plain`; or one of `adacal.core.rivals`: `gated` and `offset` have a warm-up,
-            `memory` and `levels` send negative spikes, too. These stand in for ReLU only.
+            `memory`, `levels` and `changes` send negative spikes, too. All stand in for ReLU only.
         warmup: steps before the neurons start afresh, for `gated` and `offset`.
-        levels: number of thresholds for `levels`; `threshold` is the smallest, each of the others
-            twice the one before.
+        levels: number of thresholds for `levels` and `changes`; `threshold` is the smallest, each
+            of the others twice the one before.
         spread_half_threshold: add θ/(2T) at every step instead of starting at θ/2 (parity with
             SNN Calibration's code); needs `steps` at run time.
     """
@@ -69,12 +76,13 @@ class BurstNeuron:
     @property
     def is_signed(self) -> bool:
         """Whether it sends negative spikes."""
-        return self.kind == "signed" or self.dynamics in {"memory", "levels"}
+        return self.kind == "signed" or self.dynamics in {"memory", "levels", "changes"}
 
     @property
     def largest_output(self) -> int:
         """Most that it sends in one step, in thresholds: φ, or of several levels the largest."""
-        return 2 ** (self.levels - 1) if self.dynamics == "levels" else self.max_spikes
+        several = self.dynamics in {"levels", "changes"}
+        return 2 ** (self.levels - 1) if several else self.max_spikes
 
     def parameters(self, sample: Tensor, T: int) -> BurstParameters:
         """Returns the parameters broadcastable to one step of current.
@@ -122,7 +130,7 @@ class BurstNeuron:
             state: memory of a stepwise run, changed in place; None starts afresh.
         Returns:
             Spike counts, shape of `current` (signed for `signed`), and θ broadcastable to it;
-            their product is the output.
+            their product is the output, for `changes` after `received`.
         """
         parameters = self.parameters(current[0], T)
         memory = state.tensors if state is not None else {}
@@ -180,11 +188,28 @@ class BurstNeuron:
                     "cannot run step by step; run all steps at once, with predict()"
                 )
             return offset_scan(current, parameters, self.warmup), {}
+        if self.dynamics == "changes":
+            step = state.step if state is not None else 0
+            before = memory.get("estimate")
+            counts, membrane, fired, estimate = change_scan(
+                current, parameters, self.levels, membrane, fired, before, step
+            )
+            kept = {"membrane": membrane, "fired": fired, "estimate": estimate}
+            return counts, kept if before is None else {**kept, "before": before}
         if self.dynamics == "memory":
             counts, membrane, fired = memory_scan(current, parameters, membrane, fired)
         else:
             counts, membrane, fired = level_scan(current, parameters, self.levels, membrane, fired)
         return counts, {"membrane": membrane, "fired": fired}
+
+    def received(self, counts: Tensor, state: NeuronState | None = None) -> Tensor:
+        """Returns what the layers behind make of the counts of `scan`, given the same state.
+
+        The counts themselves, except for `changes`, which are added to the rate before them.
+        """
+        if self.dynamics != "changes":
+            return counts
+        return decoded(counts, state.tensors.get("before") if state is not None else None)
 
     def activation(self, pre_activation: Tensor) -> Tensor:
         """Returns what the ANN computes here: relu, capped relu or leaky relu."""

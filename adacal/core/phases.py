@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from adacal.core.checks import check_whole
 from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.neuron import BurstNeuron, Dynamics
-from adacal.core.sites import Site
+from adacal.core.sites import Coding, Site
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
@@ -26,7 +26,7 @@ def set_dynamics(
     Args:
         network: changed in place; thresholds stay, T grows by the warm-up.
         dynamics: which.
-        levels: thresholds of a neuron, for `levels`.
+        levels: thresholds of a neuron, for `levels` and `changes`.
         warmup: steps before the T whose output is used; for `gated` and `offset`, at least 1.
     Raises:
         ConfigError: a warm-up too few or too many, or an exit rule beside one.
@@ -72,6 +72,7 @@ def refuse_warmup(network: SpikingNetwork, what: str) -> None:
 
 
 def as_fired(site: Site, neuron: BurstNeuron) -> Site:
-    """Returns the site as its neurons fire: signed, or with spikes worth powers of two."""
+    """Returns the site as its neurons fire: with negative spikes, with spikes of several sizes."""
     kind = "signed" if neuron.is_signed else site.kind
-    return replace(site, kind=kind, coded=neuron.dynamics == "levels")
+    coding: Coding = "powers" if neuron.dynamics == "levels" else "counts"
+    return replace(site, kind=kind, coding="changes" if neuron.dynamics == "changes" else coding)

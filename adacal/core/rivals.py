@@ -160,21 +160,66 @@ def level_scan(
         What is fired, in units of the smallest threshold: 0 or +-2**i; the membrane potential; and
         the sum of what was fired.
     """
-    theta = neuron.threshold
     potential, total = _begin(current, neuron, membrane, fired_before)
     counts = torch.empty_like(current, memory_format=torch.contiguous_format)
     for step in range(current.shape[0]):
         _charge(potential, current[step], neuron)
-        fired = torch.zeros_like(potential)
-        for level in range(levels):  # from the smallest up: the largest that may fire wins
-            size = 2.0**level
-            fired = torch.where(potential >= FIRES_FROM * size * theta, size, fired)
-            back = (potential <= -FIRES_FROM * size * theta) & (total >= size)
-            fired = torch.where(back, -size, fired)
-        counts[step] = fired
-        total += fired
-        potential.addcmul_(fired, theta, value=-1)
+        counts[step] = _fire_level(potential, total, neuron.threshold, levels)
     return counts, potential, total
+
+
+def change_scan(
+    current: Tensor,
+    neuron: BurstParameters,
+    levels: int,
+    membrane: Tensor | None = None,
+    fired_before: Tensor | None = None,
+    estimate: Tensor | None = None,
+    steps_before: int = 0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As `level_scan`, for neurons that send changes of their rate only (differential coding).
+
+    A receiver takes it that a neuron goes on at the rate it has had: with r the estimate of it, a
+    neuron that is silent counts as sending r. At step t it gets its current, is charged -r, fires k
+    by the rule of `level_scan`, and r grows by k/t. What the receiver decodes is r + k, whose mean
+    over t steps is the new r; `decoded` gives it (Huang et al. 2025).
+
+    Args:
+        current: decoded input current, shape [T, B, C, *].
+        neuron, levels: as of `level_scan`.
+        membrane, fired_before, estimate, steps_before: where an earlier call ended.
+    Returns:
+        What is fired and the potential, as of `level_scan`; the sum of what was decoded; and r, all
+        but the potential in units of the smallest threshold.
+    """
+    theta = neuron.threshold
+    potential, total = _begin(current, neuron, membrane, fired_before)
+    rate = torch.zeros_like(potential) if estimate is None else estimate.clone()
+    counts = torch.empty_like(current, memory_format=torch.contiguous_format)
+    for step in range(current.shape[0]):
+        _charge(potential, current[step], neuron)
+        potential.addcmul_(rate, theta, value=-1)
+        total += rate
+        counts[step] = _fire_level(potential, total, theta, levels)
+        rate.add_(counts[step], alpha=1 / (steps_before + step + 1))
+    return counts, potential, total, rate
+
+
+def decoded(counts: Tensor, estimate: Tensor | None = None) -> Tensor:
+    """What a receiver makes of changes: each step's spikes and the rate estimated before them.
+
+    Args:
+        counts: what `change_scan` fired, shape [T, B, C, *], from the first step on; or one step.
+        estimate: the estimate before, if `counts` is one step later than the first.
+
+    >>> decoded(torch.tensor([4.0, -2.0, 0.0]))
+    tensor([4., 2., 3.])
+    """
+    if estimate is not None:
+        return counts + estimate
+    number = torch.arange(1, counts.shape[0] + 1).to(counts)
+    grown = (counts / number.reshape(-1, *[1] * (counts.dim() - 1))).cumsum(0)
+    return counts + torch.cat([torch.zeros_like(grown[:1]), grown[:-1]])
 
 
 def _begin(
@@ -184,6 +229,19 @@ def _begin(
         start = neuron.initial_potential.to(current).expand(current.shape[1:]).clone()
         return start, torch.zeros_like(start)
     return membrane.clone(), fired_before.clone()
+
+
+def _fire_level(potential: Tensor, total: Tensor, theta: Tensor, levels: int) -> Tensor:
+    """Fires the best level; changes the potential and the sum sent in place."""
+    fired = torch.zeros_like(potential)
+    for level in range(levels):  # from the smallest up: the largest that may fire wins
+        size = 2.0**level
+        fired = torch.where(potential >= FIRES_FROM * size * theta, size, fired)
+        back = (potential <= -FIRES_FROM * size * theta) & (total >= size)
+        fired = torch.where(back, -size, fired)
+    total += fired
+    potential.addcmul_(fired, theta, value=-1)
+    return fired
 
 
 def _charge(potential: Tensor, current: Tensor, neuron: BurstParameters) -> None:

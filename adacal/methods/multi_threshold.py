@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.converted import Converted
+from adacal.core.network import SpikingNetwork
+from adacal.core.neuron import Dynamics
 from adacal.core.phases import set_dynamics
 from adacal.methods.base import METHODS, Calibration, Method, calibrate, note_divergence, start
 
@@ -45,16 +47,22 @@ class MultiThreshold(Method):
     name: ClassVar[str] = "multi_threshold"
 
     def __post_init__(self) -> None:
-        check_whole("multi_threshold.levels", self.levels, example=4)
-        check_choice("multi_threshold.threshold", self.threshold, ("percentile", "max", "mmse"))
-        check_number("multi_threshold.level", self.level, 0, 1, above=True, example=0.999)
+        check_whole(f"{self.name}.levels", self.levels, example=4)
+        check_choice(f"{self.name}.threshold", self.threshold, ("percentile", "max", "mmse"))
+        check_number(f"{self.name}.level", self.level, 0, 1, above=True, example=0.999)
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Sets the largest threshold and halves it n - 1 times."""
+        return self.converted(ann, example_input, calibration, "levels")
+
+    def converted(
+        self, ann: nn.Module, example_input: Tensor, calibration: Calibration, dynamics: Dynamics
+    ) -> SpikingNetwork:
+        """Converts, sets thresholds and then the dynamics, `levels` or `changes`."""
         network = start(ann, example_input, calibration, max_spikes=2 ** (self.levels - 1))
         options = {"level": self.level, "per_channel": self.per_channel}
         calibrate(network, calibration, "none", threshold=self.threshold, **options)
-        set_dynamics(network, "levels", levels=self.levels)
+        set_dynamics(network, dynamics, levels=self.levels)
         for neuron in network.neurons.values():
             neuron.initial_potential = 0.0
         note_divergence(network, calibration)

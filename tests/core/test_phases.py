@@ -126,6 +126,38 @@ def test_a_spike_of_any_size_costs_one_accumulate_a_synapse() -> None:
     assert network.report()[0].kind == "signed"
 
 
+def test_only_changes_of_the_rate_are_sent_and_paid() -> None:
+    network = convert(two_layers(), torch.ones(1, 2), T=4)
+    for neuron in network.neurons.values():
+        neuron.threshold, neuron.initial_potential = 0.25, 0.0
+    set_dynamics(network, "changes", levels=3)
+    meter = EnergyMeter()
+    # currents 0.875 (fires 1, -0.25, then nothing), 0.5 (fires 0.5, then nothing) and below 0
+    x = torch.tensor([[0.875, 0.5]])
+    assert network.predict(x, meter).output.tolist() == [[1.375, 1.375]]
+    report = meter.report()
+    assert (report.spikes, report.events, report.sops, report.macs) == (3, 3, 6, 6)
+    state, outputs = RunState(), []
+    stepwise = EnergyMeter()
+    for step in range(4):
+        outputs.append(network.step(x, state, step, stepwise))
+    assert torch.stack(outputs).mean(0).tolist() == [[1.375, 1.375]]
+    assert stepwise.report().sops == 6
+
+
+def test_behind_a_max_pool_every_change_of_its_window_is_paid() -> None:
+    net = nn.Sequential(nn.Conv1d(1, 1, 1), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(1, 1, 1))
+    for parameter in net.parameters():
+        nn.init.constant_(parameter, float(parameter.dim() > 1))
+    x = torch.tensor([[[0.875, 0.5]]])
+    network = convert(net, x, T=4)
+    network.neurons["1"].threshold, network.neurons["1"].initial_potential = 0.25, 0.0
+    set_dynamics(network, "changes", levels=3)
+    meter = EnergyMeter()
+    assert network.predict(x, meter).output.item() == 0.875
+    assert meter.report().sops == 3 and meter.report().macs == 2
+
+
 def test_negative_spikes_cost_as_much_as_positive_ones() -> None:
     net = two_layers()
     network = convert(net, torch.ones(3, 1, 2), T=3, stream=True)
@@ -159,6 +191,7 @@ def test_what_max_pools_pass_on_of_coded_spikes_costs_its_set_bits() -> None:
         ("gated", {"warmup": 2}),
         ("offset", {"warmup": 2}),
         ("levels", {"levels": 3}),
+        ("changes", {"levels": 3}),
         ("memory", {}),
     ],
 )

@@ -11,7 +11,15 @@ from torch import Tensor
 from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.kernels import BurstParameters, burst_scan
 from adacal.core.neuron import BurstNeuron, NeuronState
-from adacal.core.rivals import gated_scan, level_scan, memory_scan, offset_scan, offset_start
+from adacal.core.rivals import (
+    change_scan,
+    decoded,
+    gated_scan,
+    level_scan,
+    memory_scan,
+    offset_scan,
+    offset_start,
+)
 from toys import dyadic
 
 
@@ -100,6 +108,29 @@ def test_the_size_of_a_spike_is_the_nearest_below_by_the_three_quarters_rule() -
     assert membrane.item() == pytest.approx(-0.375)
 
 
+def test_changes_of_a_constant_current_die_out_while_the_rate_comes_nearer() -> None:
+    # sizes 1, 0.5, 0.25 at a current of 0.875, in units of 0.25:
+    # t=1: 0.875 fires 1, rate 1, left -0.125. t=2: +0.875 - 1 = -0.25 fires -0.25, rate 0.875
+    # t=3, 4: +0.875 - 0.875 leaves 0: silent, and the receiver goes on with 0.875
+    current = torch.full((4, 1, 1), 0.875)
+    counts, membrane, total, rate = change_scan(current, neurons(0.25), levels=3)
+    assert counts.flatten().tolist() == [4, -1, 0, 0]
+    assert membrane.item() == 0 and rate.item() * 0.25 == 0.875
+    assert decoded(counts).flatten().tolist() == [4, 3, 3.5, 3.5]
+    assert total.item() == 14 and decoded(counts).mean().item() == rate.item()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), levels=st.integers(1, 4))
+def test_what_receivers_decode_of_changes_keeps_the_charge(seed: int, levels: int) -> None:
+    current = dyadic((7, 2, 3), seed, denominator=16, bound=40).double()
+    counts, membrane, total, rate = change_scan(current, neurons(0.5, 0.25), levels)
+    received = decoded(counts)
+    assert torch.allclose(current.sum(0) + 0.25, received.sum(0) * 0.5 + membrane)
+    assert torch.allclose(received.sum(0), total) and torch.allclose(received.mean(0), rate)
+    assert bool((received.cumsum(0) >= -1e-9).all())
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), levels=st.integers(1, 4))
 def test_signed_neurons_keep_the_charge_and_never_send_less_than_nothing(
@@ -124,6 +155,7 @@ def test_signed_neurons_keep_the_charge_and_never_send_less_than_nothing(
         BurstNeuron(threshold=0.5, dynamics="gated", warmup=2),
         BurstNeuron(threshold=0.5, dynamics="memory", shift=0.125),
         BurstNeuron(threshold=0.25, dynamics="levels", levels=3),
+        BurstNeuron(threshold=0.25, dynamics="changes", levels=3),
     ],
     ids=lambda neuron: neuron.dynamics,
 )
@@ -131,8 +163,12 @@ def test_step_by_step_gives_the_same_spikes(neuron: BurstNeuron) -> None:
     current = dyadic((6, 4, 5), 3, bound=12)
     whole, _ = neuron.scan(current, 6)
     state = NeuronState()
-    parts = [neuron.scan(current[t : t + 1], 6, state)[0] for t in range(6)]
+    parts, received = [], []
+    for t in range(6):
+        parts.append(neuron.scan(current[t : t + 1], 6, state)[0])
+        received.append(neuron.received(parts[-1], state))
     assert torch.equal(torch.cat(parts), whole) and bool((whole[2:] != 0).any())
+    assert torch.allclose(torch.cat(received), neuron.received(whole), atol=1e-6)
     assert state.step == 6
 
 

@@ -31,7 +31,7 @@ CLASSES = {
     "snn_calibration_light": "binary", "snn_calibration_advanced": "binary", "burst": "burst",
     "adafire": "burst", "adafire_ssc": "burst", "adaptive_calibration": "burst",
     "srp": "binary", "cos": "binary", "snm": "signed", "burst_lipooling": "burst",
-    "multi_threshold": "signed",
+    "multi_threshold": "signed", "dcgs": "signed",
 }  # fmt: skip
 ANN, INPUTS, LABELS = trained_small()
 
@@ -169,7 +169,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *[(name, {"warmup": value}) for name in ("srp", "cos") for value in (0, 2.5, True, "4")],
     *[
         (name, {"threshold": "matched"})
-        for name in ("srp", "cos", "snm", "multi_threshold")
+        for name in ("srp", "cos", "snm", "multi_threshold", "dcgs")
     ],
     *[
         (name, {"level": 99.9})
@@ -178,6 +178,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("burst_lipooling", {"max_spikes": 0}),
     ("multi_threshold", {"levels": 0}),
     ("multi_threshold", {"levels": 2.0}),
+    ("dcgs", {"levels": True}),
 ]  # fmt: skip
 
 
