@@ -18,7 +18,7 @@ RESULTS ?= demo_results
 PYTEST_ARGS ?= -q
 DEMO_ARGS ?=
 
-.PHONY: help demo test check tables lint format types unit new-method opencv
+.PHONY: help demo test check tables lint format types unit new-method guides opencv
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +26,11 @@ help:  ## print this list
 demo: $(STAMP) opencv  ## set up, run the embedded benchmark, print the leaderboard
 	@$(BIN)/adacal matrix $(MATRIX) --results $(RESULTS) $(DEMO_ARGS)
 	@$(BIN)/adacal leaderboard --by energy --results $(RESULTS)
+	@$(BIN)/adacal report --results $(RESULTS)
 	@echo
 	@echo "Records:      $(RESULTS)/records/       one JSON file a run; adacal show explains one"
 	@echo "Leaderboards: $(RESULTS)/leaderboards/  tables and pictures made from the records"
+	@echo "Page:         $(RESULTS)/report.html    all of it, to sort, filter and look into"
 
 test: $(STAMP) opencv  ## set up, run everything the CI runs: lint, format check, types, tests
 	@$(MAKE) --no-print-directory lint types unit
@@ -54,7 +56,10 @@ tables: $(STAMP)  ## make results/leaderboards and the README's table again from
 	$(BIN)/python docs/readme_table.py
 
 new-method: $(STAMP)  ## start a method: make new-method NAME=my_method
-	@$(BIN)/python docs/how-to/new_method.py "$(NAME)"
+	@$(BIN)/adacal new method "$(NAME)"
+
+guides: $(STAMP)  ## write what `adacal new` starts from into docs/how-to
+	@$(BIN)/python docs/guides.py
 
 # OpenCV links libGL even where nothing is drawn; bare containers lack it.
 opencv: $(STAMP)

@@ -93,6 +93,24 @@ BLOCKS = {
         ),
         note=" [64 samples]",
     ),
+    "dense": Block(
+        places={
+            ("detection", "digit_scenes", "digit_atss"): "boxes, whole",
+            ("detection", "digit_scenes", "digit_atss_backbone_only"): "boxes, backbone only",
+            ("segmentation", "digit_masks", "digit_fcn"): "masks, whole",
+        },
+        rows=(
+            ("ANN", "ann", 0),
+            ("quantised ANN, 33 levels (control of φT=32)", "quantized_ann(max_spikes=4)", 8),
+            *(("light, binary", "snn_calibration_light", T) for T in (2, 4, 8, 16)),
+            *(("light, bursts of 4", "burst(max_spikes=4)", T) for T in (2, 4, 8, 16)),
+            ("AdaFire at the energy of φ=4", "adafire", 4),
+            ("AdaFire at the energy of φ=4", "adafire", 8),
+            ("AdaFire + SSC, measured", "adafire_ssc", 8),
+        ),
+        last=None,
+        note=" [64 samples]",
+    ),
 }
 
 
@@ -110,7 +128,11 @@ def table(name: str, results: Path) -> str:
         own = [r for r in records if (r.task, r.dataset, r.model) == place]
         found.append(summarise(own).set_index(["label", "T"]))
         units.append(
-            own[0].metric.name.removesuffix("_pct").replace("_", " ").replace("miou", "mIoU")
+            own[0]
+            .metric.name.removesuffix("_pct")
+            .replace("_", " ")
+            .replace("miou", "mIoU")
+            .replace("map", "mAP")
         )
     heads = [
         f"{title}: {what}"

@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adacal.core.errors import DataError
+from adacal.core.errors import ConfigError, DataError
+from adacal.suite.places import CHECKPOINT_FOLDER, INSTALLED, ROOT, writable_root
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-DEFAULT_FOLDER = REPOSITORY / "results" / "checkpoints"
+REPOSITORY = ROOT
+DEFAULT_FOLDER = CHECKPOINT_FOLDER
 PICKLED = (".pth", ".pt")
 
 
@@ -27,19 +28,20 @@ def resolve_checkpoint(checkpoint: str | Path | None, dataset: str, model: str) 
 
     Args:
         checkpoint: a path; a relative one counts from the working directory if the file is there,
-            else from the repository. None means the default place.
+            else from what is shipped. None means the default place.
         dataset: registry name of the dataset.
         model: name of the model.
 
     Returns:
-        The path, `results/checkpoints/{dataset}_{model}.safetensors` by default.
+        The path, `results/checkpoints/{dataset}_{model}.safetensors` by default. Of an installed
+        adacal a file in the working directory goes before the shipped one, and what is in neither
+        is to be written in the working directory.
     """
-    if checkpoint is None:
-        return DEFAULT_FOLDER / f"{dataset}_{model}.safetensors"
-    path = Path(checkpoint).expanduser()
-    if path.is_absolute() or path.is_file():
+    path = Path(checkpoint or f"results/checkpoints/{dataset}_{model}.safetensors").expanduser()
+    if path.is_absolute() or (checkpoint is not None and path.is_file()):
         return path
-    return REPOSITORY / path
+    own, shipped = writable_root() / path, REPOSITORY / path
+    return shipped if shipped.is_file() and not own.is_file() else own
 
 
 def file_sha256(path: Path) -> str:
@@ -82,12 +84,30 @@ def save_tensors(
     return file_sha256(path)
 
 
-def require_writable(path: Path) -> None:
-    """Proves that a checkpoint can be written there; what lies there is left as it is.
+def require_trainable(path: Path, overwrite: bool) -> None:
+    """Proves that training can write a checkpoint there; what lies there is left as it is.
+
+    Args:
+        path: of the checkpoint.
+        overwrite: whether one that is there may be replaced.
 
     Raises:
-        DataError: it cannot.
+        ConfigError: it is not a safetensors path, is one that an installed adacal brought along,
+            or is there and may not be replaced.
+        DataError: it cannot be written.
     """
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"training writes safetensors; got checkpoint '{path}'; change its name")
+    if INSTALLED and path.resolve().is_relative_to(ROOT):
+        raise ConfigError(
+            f"'{path}' is part of the installed adacal and is not replaced; write elsewhere with "
+            "--cfg-options model.checkpoint=PATH.safetensors"
+        )
+    if path.is_file() and not overwrite:
+        raise ConfigError(
+            f"'{path}' holds a trained network already; pass --overwrite to replace it, or write "
+            "elsewhere with --cfg-options model.checkpoint=PATH.safetensors"
+        )
     _temporary(path).unlink(missing_ok=True)
 
 

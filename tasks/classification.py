@@ -19,7 +19,7 @@ import tasks.models.vgg  # noqa: F401  (the five imports register the models)
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import DATASETS, MODELS, build, import_all
 from adacal.suite.task import Batch, Evaluation, Metric, Predict, Task
-from tasks.checkpoints import file_sha256, load_checkpoint, require_writable, resolve_checkpoint
+from tasks.checkpoints import file_sha256, load_checkpoint, require_trainable, resolve_checkpoint
 from tasks.data.base import ImageDataset, LabelledDataset
 from tasks.training import make_schedule, train_classifier
 
@@ -241,16 +241,7 @@ class ClassificationTask(Task):
             DataError: the checkpoint cannot be written, or training diverged.
         """
         schedule = make_schedule(self.schedule)
-        if self.checkpoint.suffix != ".safetensors":
-            raise ConfigError(
-                f"training writes safetensors; got checkpoint '{self.checkpoint}'; change its name"
-            )
-        if self.checkpoint.is_file() and not overwrite:
-            raise ConfigError(
-                f"'{self.checkpoint}' holds a trained network already; pass --overwrite to replace "
-                "it, or write elsewhere with --cfg-options model.checkpoint=PATH.safetensors"
-            )
-        require_writable(self.checkpoint)
+        require_trainable(self.checkpoint, overwrite)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.build_module()

@@ -20,6 +20,7 @@ from adacal.core.conversion import convert
 from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
+from adacal.methods.plugins import load_plugins
 
 METHODS = Registry("adacal method", scope="adacal")
 
@@ -165,7 +166,12 @@ def check_dict(name: str, value: Any, known: Iterable[str]) -> None:
 
 
 def load_methods() -> None:
-    """Imports every module beside this one, so that its methods register themselves."""
+    """Imports every module beside this one, and plug-ins, so that methods register themselves.
+
+    Raises:
+        ConfigError: a plug-in fails to import.
+    """
     package = importlib.import_module("adacal.methods")
     for module in pkgutil.iter_modules(package.__path__, prefix="adacal.methods."):
         importlib.import_module(module.name)
+    load_plugins()

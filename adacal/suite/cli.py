@@ -12,14 +12,16 @@ import click
 
 from adacal.suite import cli_boards, cli_records
 from adacal.suite.cli_base import (
-    EXIT_FAILED,
     OneSentence,
     SpreadOverrides,
     examples,
     shared_options,
 )
 from adacal.suite.cli_checkpoints import convert_checkpoint
+from adacal.suite.cli_matrix import matrix
+from adacal.suite.cli_new import new
 from adacal.suite.cli_predict import predict
+from adacal.suite.cli_report import report
 
 if TYPE_CHECKING:
     from adacal.suite.store import RecordStore
@@ -69,54 +71,6 @@ def run(
         record = run_config(loaded, store, pick_device(device), threads, bars.stage(loaded.label()))
     _, path = store.find(record.id)
     console.show_summary(record, path)
-
-
-@main.command(
-    cls=SpreadOverrides,
-    epilog=examples(
-        "adacal matrix embedded --dry-run",
-        "adacal matrix embedded --threads 2",
-        "adacal matrix my_matrix.py --results /tmp/results --cfg-options T=[4] seeds=[0]",
-    ),
-)
-@click.argument("file")
-@click.option("--dry-run", is_flag=True, help="Print the cells and stop.")
-@shared_options("cfg", "device", "threads", "results")
-@click.pass_context
-def matrix(
-    ctx: click.Context,
-    file: str,
-    dry_run: bool,
-    overrides: Sequence[str],
-    device: str,
-    threads: int | None,
-    results: Path,
-) -> None:
-    """Run a matrix FILE (a path, or a name below benchmarks/): what is recorded is skipped.
-
-    Ctrl-C loses nothing but the cell under way; the same command goes on. A cell that fails is
-    noted in RESULTS/failed and the rest goes on; the exit code is then 1. Matrix files are code.
-    """
-    from adacal.suite import console
-    from adacal.suite import matrix as matrices
-    from adacal.suite.session import Session, pick_device
-
-    cells = matrices.load_matrix(file, overrides)
-    store = _store(results)
-    session = Session(device=pick_device(device))
-    if dry_run:
-        plan = matrices.plan(cells, store, session)
-        console.show_plan(plan)
-        if any(state.startswith("cannot run") for _, state in plan):
-            ctx.exit(EXIT_FAILED)
-        return
-    with console.progress_bars() as bars:
-        outcome = matrices.run_matrix(cells, store, session, threads, bars.listener(len(cells)))
-    console.show_outcome(outcome, store)
-    if outcome.done or outcome.skipped:
-        cli_boards.finish(store)
-    if outcome.failed:
-        ctx.exit(EXIT_FAILED)
 
 
 @main.command(name="list", epilog=examples("adacal list", "adacal list methods"))
@@ -209,7 +163,15 @@ def _store(results: Path) -> RecordStore:
     return RecordStore(results)
 
 
-for _command in (*cli_boards.COMMANDS, *cli_records.COMMANDS, predict, convert_checkpoint):
+for _command in (
+    matrix,
+    *cli_boards.COMMANDS,
+    *cli_records.COMMANDS,
+    predict,
+    convert_checkpoint,
+    new,
+    report,
+):
     main.add_command(_command)
 
 

@@ -61,6 +61,12 @@ class OneSentence(click.Group):
                     "calibration.n_samples"
                 )
                 ctx.exit(EXIT_FAILED)
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._say(
+                    f"error: the disk is full ({error.filename or error.strerror}); free space and "
+                    "run the same command again, what is finished is recorded"
+                )
+                ctx.exit(EXIT_FAILED)
             text = " ".join(str(error).split()) or "no message"
             self._say(f"unexpected error: {type(error).__name__}: {text}{hint}")
             ctx.exit(EXIT_FAILED)

@@ -18,12 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from adacal.core.errors import ConfigError, unknown_name
 from adacal.suite.options import check_types, complaint, tuples
+from adacal.suite.places import CONFIG_FOLDER
 
 if TYPE_CHECKING:
     from adacal.methods.base import Method
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-CONFIG_FOLDER = CHECKOUT / "configs"
 
 
 class _Part(BaseModel):
@@ -135,7 +133,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     from mmengine.config import Config
 
     try:
-        config = Config.fromfile(path)
+        # Imports are left to `resolve`, which says what is missing.
+        config = Config.fromfile(path, import_custom_modules=False)
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"the config {path} cannot be executed ({type(error).__name__}: {_reason(error)}); "
@@ -318,8 +317,12 @@ def _import_custom(custom: Mapping[str, Any], origin: str) -> None:
 
     try:
         import_modules_from_strings(**custom)
-    except (ImportError, TypeError) as error:
-        raise ConfigError(f"{origin}: custom_imports failed: {error}") from error
+    except (Exception, SystemExit) as error:
+        cause = error.__cause__ or error.__context__ or error
+        raise ConfigError(
+            f"{origin}: custom_imports {custom} failed ({type(cause).__name__}: {_reason(cause)}); "
+            "install the module, or put its folder on PYTHONPATH"
+        ) from error
 
 
 def _sentence(error: ValidationError) -> str:

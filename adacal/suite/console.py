@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -21,10 +22,9 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from adacal.suite.matrix import Cell, Outcome
-from adacal.suite.records import RunRecord
+from adacal.suite.matrix import Cell
+from adacal.suite.records import RunRecord, WallTime
 from adacal.suite.session import Progress
-from adacal.suite.store import RecordStore
 
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board
@@ -39,47 +39,59 @@ def output() -> Console:
 
 
 class Bars:
-    """Progress bars on stderr: one for the cell under way, one for all; lines off a terminal."""
+    """Progress bars on stderr: one a cell under way, one for all; lines off a terminal."""
 
     def __init__(self, progress: RichProgress) -> None:
         """Wraps a started rich progress."""
         self.progress = progress
         self.interactive = progress.console.is_terminal
-        self._cell = progress.add_task("", total=None, visible=False)
         self._all = progress.add_task("matrix", total=None, visible=False)
-        self._started = time.perf_counter()
+        self._total = self._ended = 0
+        self._cells: dict[str, tuple[TaskID, float]] = {}
 
     def stage(self, name: str) -> Progress:
         """Returns a progress function that shows (stage, done, total) of a run."""
+        task, _ = self._cells.setdefault(
+            name, (self.progress.add_task("", total=None, visible=False), time.perf_counter())
+        )
 
         def update(stage: str, done: int, total: int) -> None:
             text = stage if stage == name else f"{name}: {stage}"
             self.progress.update(
-                self._cell, description=escape(text), completed=done, total=total, visible=True
+                task, description=escape(text), completed=done, total=total, visible=True
             )
 
         return update
 
     def listener(self, total: int) -> Bars:
         """Returns itself as a matrix listener of so many cells."""
+        self._total = total
         self.progress.update(self._all, total=total, completed=0, visible=True)
         return self
 
-    def cell_started(self, cell: Cell, position: int, total: int) -> Progress:
-        """Shows which cell runs."""
-        self.progress.update(self._all, description=f"cell {position + 1} of {total}")
-        self._started = time.perf_counter()
+    def cell_started(self, cell: Cell) -> Progress:
+        """Shows that the cell runs."""
         return self.stage(cell.name)
 
     def cell_ended(self, cell: Cell, state: str, note: str) -> None:
         """Moves the overall bar; prints a line for what failed, or for each cell off a terminal."""
-        self.progress.advance(self._all)
-        seconds = time.perf_counter() - self._started
-        line = f"{state:8} {cell.name} ({seconds:.1f} s)"
+        task, started = self._cells.pop(cell.name, (None, time.perf_counter()))
+        if task is not None:
+            self.progress.remove_task(task)
+        if state == "waits":
+            return
+        self._ended += 1
+        words = f"{self._ended} of {self._total} cells"
+        self.progress.update(self._all, completed=self._ended, description=words)
+        line = f"{state:8} {cell.name} ({time.perf_counter() - started:.1f} s)"
         if state == "failed":
             line += f": {note}"
         if state == "failed" or not (self.interactive or state == "skipped"):
-            self.progress.console.print(escape(line), highlight=False, soft_wrap=True)
+            self.note(line)
+
+    def note(self, sentence: str) -> None:
+        """Prints a line above the bars."""
+        self.progress.console.print(escape(sentence), highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -160,6 +172,8 @@ def show_record(record: RunRecord, path: Path) -> None:
         console.print(f"samples by exit step: {text}")
     if record.timesteps.metric_by_step:
         console.print(_by_step(record))
+    if record.wall is not None:
+        console.print(_wall(record.wall, record.shared or []))
     env = record.environment
     place = env.accelerator or env.processor
     commit = (env.commit[:10] or "no commit") + (" with changes" if env.dirty else "")
@@ -168,6 +182,19 @@ def show_record(record: RunRecord, path: Path) -> None:
         f"adacal {env.adacal} ({commit})",
         soft_wrap=True,
     )
+
+
+def _wall(wall: WallTime, shared: Sequence[str]) -> str:
+    stages = (
+        ("dataset and ANN", wall.prepare_s),
+        ("ANN evaluation", wall.ann_s),
+        ("conversion", wall.convert_s),
+        ("evaluation", wall.evaluate_s),
+        ("latency", wall.latency_s),
+    )
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages if name not in shared)
+    taken = f"; shared with an earlier run: {', '.join(shared)}" if shared else ""
+    return f"took {wall.total_s:.1f} s ({parts}){taken}"
 
 
 def _by_step(record: RunRecord) -> Table:
@@ -244,41 +271,11 @@ def show_boards(found: Sequence[Board], results: str, wanted: Sequence[str] = ()
         )
 
 
-def show_plan(planned: Sequence[tuple[Cell, str]]) -> None:
-    """Prints the cells of a matrix and what would happen to each."""
-    console = output()
-    for cell, state in planned:
-        console.print(f"{state:10} {cell.name}", markup=False, soft_wrap=True)
-    states = [state for _, state in planned]
-    console.print(
-        f"{len(states)} cells: {states.count('to run')} to run, "
-        f"{states.count('recorded')} recorded, "
-        f"{sum(state.startswith('cannot') for state in states)} that cannot run"
-    )
-
-
-def show_outcome(outcome: Outcome, store: RecordStore) -> None:
-    """Prints what a matrix did; failures with their reasons."""
-    console = output()
-    for failure in outcome.failed:
-        console.print(
-            f"failed: {failure.cell.name}: {failure.reason}", markup=False, soft_wrap=True
-        )
-    console.print(
-        f"{len(outcome.done)} cells run, {len(outcome.skipped)} recorded before, "
-        f"{len(outcome.failed)} failed; records in {store.folder}",
-        markup=False,
-        soft_wrap=True,
-    )
-    if outcome.failed:
-        console.print(f"reasons in {store.failed_folder}", markup=False, soft_wrap=True)
-
-
 def show_names(what: str | None) -> None:
     """Prints the names of everything registered or shipped, or of one kind."""
     from adacal.methods.base import METHODS, load_methods
     from adacal.suite import config as configs
-    from adacal.suite.matrix import MATRIX_FOLDER
+    from adacal.suite.places import CONFIG_FOLDER, MATRIX_FOLDER
     from adacal.suite.registry import DATASETS, MODELS, TASKS, load_tasks
 
     load_tasks()
@@ -288,9 +285,7 @@ def show_names(what: str | None) -> None:
         "datasets": [(name, _first_line(kind)) for name, kind in DATASETS.module_dict.items()],
         "models": [(name, _first_line(kind)) for name, kind in MODELS.module_dict.items()],
         "methods": [(name, _card(kind)) for name, kind in METHODS.module_dict.items()],
-        "configs": [
-            (name, _comment(configs.CONFIG_FOLDER / f"{name}.py")) for name in configs.shipped()
-        ],
+        "configs": [(name, _comment(CONFIG_FOLDER / f"{name}.py")) for name in configs.shipped()],
         "matrices": [(path.stem, _comment(path)) for path in sorted(MATRIX_FOLDER.glob("*.py"))],
     }
     console = output()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from adacal.suite.places import CHECKOUT
 
 
 class Environment(BaseModel):
@@ -86,6 +87,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache  # of the code that runs, which is what was loaded, whatever the checkout is changed to
 def _git() -> tuple[str, bool]:
     if not (CHECKOUT / ".git").exists():
         return "", False

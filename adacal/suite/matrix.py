@@ -1,4 +1,4 @@
-"""Task x model x method x T x seed: expands a matrix file, runs what is not recorded yet.
+"""Task x model x method x T x seed: expands a matrix file into cells.
 
 A matrix file is an mmengine python config (code, like every config):
 
@@ -14,22 +14,18 @@ A matrix file is an mmengine python config (code, like every config):
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import reduce
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from adacal.core.errors import AdacalError, ConfigError, unknown_name
-from adacal.suite.config import CHECKOUT, CONFIG_FOLDER, RunConfig, digest, merge, read, resolve
-from adacal.suite.runner import identify, run
-from adacal.suite.session import Progress, Session, no_progress
-from adacal.suite.store import RecordStore
+from adacal.core.errors import ConfigError, unknown_name
+from adacal.suite.config import RunConfig, digest, merge, read, resolve
+from adacal.suite.places import CONFIG_FOLDER, MATRIX_FOLDER
 
-MATRIX_FOLDER = CHECKOUT / "benchmarks"
 LISTS = ("tasks", "models", "methods", "T", "seeds")
 RULES = ("cells", "exclude")
 DEFAULTS = ("calibration", "evaluation", "conversion", "custom_imports")
@@ -42,44 +38,6 @@ class Cell:
 
     name: str
     config: RunConfig
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cell that gave no record, and why."""
-
-    cell: Cell
-    reason: str
-
-
-@dataclass
-class Outcome:
-    """What running a matrix did."""
-
-    done: list[Cell] = field(default_factory=list)
-    skipped: list[Cell] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
-
-
-class Listener(Protocol):
-    """Hears how a matrix goes; the command line draws bars from it."""
-
-    def cell_started(self, cell: Cell, position: int, total: int) -> Progress:
-        """Returns where the cell's own progress goes."""
-
-    def cell_ended(self, cell: Cell, state: str, note: str) -> None:
-        """Hears `done`, `skipped` or `failed`, with the reason."""
-
-
-class Silent:
-    """A listener that does nothing."""
-
-    def cell_started(self, cell: Cell, position: int, total: int) -> Progress:
-        """Ignores the cell."""
-        return no_progress
-
-    def cell_ended(self, cell: Cell, state: str, note: str) -> None:
-        """Ignores the end."""
 
 
 def find_matrix(source: str | Path) -> Path:
@@ -164,79 +122,6 @@ def _grid(
         yield Cell(f"{task} {model} {config.label()}{steps} seed={config.seed}", config)
 
 
-def run_matrix(
-    cells: Sequence[Cell],
-    store: RecordStore,
-    session: Session | None = None,
-    threads: int | None = None,
-    listener: Listener | None = None,
-    runner: Callable[..., Any] = run,
-) -> Outcome:
-    """Runs the cells that have no record yet; one that fails is noted and the rest goes on.
-
-    Interrupting it loses nothing but the cell under way: run it again to go on.
-
-    Raises:
-        DataError: the results folder cannot be written.
-    """
-    store.prepare()
-    session = session or Session()
-    listener = listener or Silent()
-    outcome = Outcome()
-    for position, cell in enumerate(cells):
-        progress = listener.cell_started(cell, position, len(cells))
-        try:
-            if store.has(identify(cell.config, session.prepare(cell.config))):
-                outcome.skipped.append(cell)
-                listener.cell_ended(cell, "skipped", "recorded already")
-                continue
-            runner(
-                cell.config,
-                store,
-                device=session.device,
-                threads=threads,
-                progress=progress,
-                session=session,
-            )
-        except Exception as error:
-            reason = str(error) if isinstance(error, AdacalError) else _unexpected(error)
-            outcome.failed.append(Failure(cell, reason))
-            store.add_failure(
-                digest(cell.config.plain()),
-                {
-                    "cell": cell.name,
-                    "reason": reason,
-                    "traceback": traceback.format_exc(),
-                    "config": cell.config.plain(),
-                },
-            )
-            listener.cell_ended(cell, "failed", reason)
-            continue
-        store.forget_failure(digest(cell.config.plain()))
-        outcome.done.append(cell)
-        listener.cell_ended(cell, "done", "")
-    return outcome
-
-
-def plan(
-    cells: Sequence[Cell], store: RecordStore, session: Session | None = None
-) -> list[tuple[Cell, str]]:
-    """Returns each cell with `recorded`, `to run`, or why it cannot run; computes nothing."""
-    session = session or Session()
-    planned = []
-    for cell in cells:
-        try:
-            key = identify(cell.config, session.prepare(cell.config))
-            planned.append((cell, "recorded" if store.has(key) else "to run"))
-        except AdacalError as error:
-            planned.append((cell, f"cannot run: {error}"))
-    return planned
-
-
-def _unexpected(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
 def _entry(value: Any) -> dict[str, Any]:
     entry = {"name": value} if isinstance(value, str) else value
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
@@ -248,10 +133,12 @@ def _piece(base: Path, kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the `_base_` file an entry names and lays the entry's options over it."""
     folder = base / f"{kind}s"
     path = folder / f"{entry['name']}.py"
+    options = {key: value for key, value in entry.items() if key != "name"}
+    if not path.is_file() and kind == "method" and "type" in entry:
+        return {kind: options}  # of a plug-in, which needs no file here
     if not path.is_file():
         known = [file.stem for file in folder.glob("*.py")]
         raise ConfigError(unknown_name(kind, entry["name"], known))
-    options = {key: value for key, value in entry.items() if key != "name"}
     return merge(read(path), {kind: options} if options else {})
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adacal.core.errors import DataError, unknown_name
-from adacal.suite.config import CHECKOUT
+from adacal.suite.places import PUBLISHED_FOLDER
 
 COLUMNS = (
     "paper", "year", "source", "task", "dataset", "model", "method", "T", "metric", "value",
@@ -115,7 +115,7 @@ def plain(name: str) -> str:
 def published_folder(results: Path) -> Path:
     """Returns the `published` folder of a results folder, or the shipped one."""
     own = results / "published"
-    return own if own.is_dir() else CHECKOUT / "results" / "published"
+    return own if own.is_dir() else PUBLISHED_FOLDER
 
 
 def read_published(folder: Path) -> tuple[list[PublishedRow], list[str]]:

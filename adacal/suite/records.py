@@ -15,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from adacal.core.errors import DataError
 from adacal.suite.config import digest
 from adacal.suite.environment import Environment
+from adacal.suite.migrations import SCHEMA_VERSION, NewerSchema, migrate
 
-SCHEMA_VERSION = 1
+
+class DamagedRecord(DataError):
+    """A file holds no record: it was cut short, changed by hand, or comes from elsewhere."""
 
 
 class _Part(BaseModel):
@@ -132,12 +135,34 @@ class LayerCost(_Part):
     macs: float
 
 
+class WallTime(_Part):
+    """Wall seconds of a run. What an earlier run of the process had done counts as 0.
+
+    Attributes:
+        total_s: of everything.
+        prepare_s: of reading the dataset and building the ANN.
+        ann_s: of evaluating the ANN on the test set.
+        convert_s: of drawing calibration samples, converting and calibrating.
+        evaluate_s: of running the test set through the converted network, energy counted.
+        latency_s: of the timed calls.
+    """
+
+    total_s: float
+    prepare_s: float
+    ann_s: float
+    convert_s: float
+    evaluate_s: float
+    latency_s: float
+
+
 class RunRecord(_Part):
     """Everything one run measured, and everything needed to run it again.
 
     `ann` and `snn` map metric names to values; names carry the unit (`accuracy_pct`).
     `ann_correct` and `snn_correct` are packed bools, one a test sample, see `unpack`.
     `divergence` is the task's divergence of SNN from ANN, mean over test samples.
+    `shared` names what an earlier run of the same process had computed, see `runner.measure`.
+    `wall` and `shared` are None in records from before they were noted.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -171,6 +196,8 @@ class RunRecord(_Part):
     sites: list[Site]
     layers: list[LayerCost]
     search_log: dict[str, Any]
+    wall: WallTime | None
+    shared: list[str] | None
     environment: Environment
     config: dict[str, Any]
 
@@ -186,6 +213,13 @@ class RunRecord(_Part):
         if self.ann_correct is None or self.snn_correct is None:
             return None
         return unpack(self.ann_correct, self.n_test), unpack(self.snn_correct, self.n_test)
+
+    def numbers(self) -> dict[str, Any]:
+        """Returns what a second run must give again: all but times, machine and place."""
+        values = self.model_dump(mode="json", exclude={"created", "latency", "wall", "shared"})
+        values["calibration"].pop("seconds")
+        del values["environment"]
+        return values
 
     def to_json(self) -> str:
         """Returns the record as indented JSON."""
@@ -262,34 +296,47 @@ def unpack(text: str, count: int) -> np.ndarray:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Reads one record.
+    """Reads one record, of this schema or an older one.
 
     Raises:
-        DataError: the file is missing, damaged, foreign or of a newer schema.
+        NewerSchema: a newer adacal wrote it.
+        DamagedRecord: the file is cut short, changed or foreign.
+        DataError: the file is missing or cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
         raise DataError(f"the record {path} cannot be read ({error}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise DamagedRecord(f"{path} is not a text file ({error}); it is no record") from error
+    return parse_record(text, str(path))
+
+
+def parse_record(text: str, origin: str) -> RunRecord:
+    """Returns the record a JSON text holds; `origin` is what error messages call it.
+
+    Raises:
+        NewerSchema: a newer adacal wrote it.
+        DamagedRecord: it is cut short, changed or foreign.
+    """
     try:
         values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON ({error}); it was damaged or cut short") from error
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if not isinstance(version, int):
-        raise DataError(f"{path} is JSON but not an adacal record (no schema_version)")
-    if version > SCHEMA_VERSION:
-        raise DataError(
-            f"{path} has schema {version}; this adacal reads up to {SCHEMA_VERSION}; "
-            "install a newer adacal"
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(f"{origin} is not JSON ({error}); it was damaged or cut short") from (
+            error
         )
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise DamagedRecord(f"{origin} is JSON but not an adacal record (no schema_version)")
     try:
-        record = RunRecord.model_validate(values)
+        record = RunRecord.model_validate(migrate(values, origin))
         record.correct()
+    except NewerSchema:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "record"
-        raise DataError(f"{path} is not a valid record ({where}: {first['msg']})") from error
+        raise DamagedRecord(f"{origin} is not a valid record ({where}: {first['msg']})") from error
     except DataError as error:
-        raise DataError(f"{path} is not a valid record ({error})") from error
+        raise DamagedRecord(f"{origin} is not a valid record ({error})") from error
     return record

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from adacal.core.errors import AdacalError, ConfigError, unknown_name
+from adacal.methods.plugins import load_plugins
 from adacal.suite.options import check_options
 
 TASKS = Registry("adacal task", scope="adacal")
@@ -17,8 +18,13 @@ DATASETS = Registry("adacal dataset", scope="adacal")
 
 
 def load_tasks() -> None:
-    """Imports every module of the `tasks` package so that its classes register themselves."""
+    """Imports every module of `tasks`, and plug-ins, so that their classes register themselves.
+
+    Raises:
+        ConfigError: a plug-in fails to import.
+    """
     import_all("tasks")
+    load_plugins()
 
 
 def import_all(package_name: str) -> None:

@@ -26,6 +26,7 @@ from adacal.suite.records import (
     RunRecord,
     Site,
     Timesteps,
+    WallTime,
     pack,
     record_id,
 )
@@ -34,12 +35,13 @@ from adacal.suite.session import (
     Progress,
     Session,
     ann_output,
+    draw,
     no_progress,
     thread_limit,
     to_cpu,
 )
 from adacal.suite.store import RecordStore
-from adacal.suite.task import Batch, Evaluation, to_device
+from adacal.suite.task import Batch, Evaluation
 
 if TYPE_CHECKING:
     from adacal.core.converted import Converted
@@ -91,13 +93,21 @@ def identify(config: RunConfig, prepared: Prepared) -> str:
 
 
 def measure(config: RunConfig, session: Session, progress: Progress = no_progress) -> RunRecord:
-    """Converts, calibrates and measures one config; returns its record without storing it."""
+    """Converts, calibrates and measures one config; returns its record without storing it.
+
+    What an earlier run of the session had computed is taken from there and named in the record's
+    `shared`: "dataset and ANN", "ANN evaluation", "calibration samples".
+    """
     from adacal.core.energy import EnergyMeter
 
     prepared = session.prepare(config)
     task = prepared.task
+    shared = _shared(config, prepared)
+    clock = _Clock()
     ann_evaluation = session.evaluate_ann(prepared, progress)
+    clock.lap("ann_s")
     converted, cost = convert(config, prepared, session.device, progress)
+    clock.lap("convert_s")
     meter = EnergyMeter()
     watch = _Watch(prepared, converted, session.device, meter)
     snn_evaluation = task.evaluate(
@@ -105,6 +115,10 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         config.evaluation.batch_size,
         lambda done, total: progress(config.label(), done, total),
     )
+    clock.lap("evaluate_s")
+    latency = time_both(config, prepared, converted, session.device, progress)
+    clock.lap("latency_s")
+    prepared.runs += 1
     steps = np.concatenate(watch.timesteps)
     ann_correct, snn_correct = ann_evaluation.correct, snn_evaluation.correct
     return RunRecord(
@@ -138,14 +152,43 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
             ms_per_step=task.ms_per_step if config.uses_T else None,
         ),
         mean_max_spikes=_optional(converted.mean_max_spikes()),
-        latency=time_both(config, prepared, converted, session.device, progress),
+        latency=latency,
         calibration=cost,
         sites=[Site(**asdict(site)) for site in converted.report()],
         layers=_layers(meter.report()),
         search_log=dict(plain_value(dict(converted.search_log), "search_log")),
+        wall=clock.wall(0.0 if "dataset and ANN" in shared else prepared.build_seconds),
+        shared=shared,
         environment=environment.capture(session.device),
         config=config.plain(),
     )
+
+
+def _shared(config: RunConfig, prepared: Prepared) -> list[str]:
+    """Names what the session holds already of what a run needs."""
+    held = {
+        "dataset and ANN": prepared.runs > 0,
+        "ANN evaluation": prepared.evaluation is not None,
+        "calibration samples": (config.calibration.n_samples, config.seed) in prepared.draws,
+    }
+    return [name for name, is_held in held.items() if is_held]
+
+
+class _Clock:
+    """Wall seconds of the stages of a run."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+    def wall(self, prepare_s: float) -> WallTime:
+        total_s = prepare_s + sum(self.laps.values())
+        return WallTime(total_s=total_s, prepare_s=prepare_s, **self.laps)
 
 
 def convert(
@@ -157,7 +200,7 @@ def convert(
     task = prepared.task
     n_samples = config.calibration.n_samples
     progress("convert", 0, 1)
-    batches = [to_device(b, device) for b in task.calibration_batches(n_samples, config.seed)]
+    batches = draw(prepared, n_samples, config.seed, device)
     calibration = Calibration(
         T=config.conversion.T,
         batches=[(batch.inputs, batch.targets) for batch in batches],

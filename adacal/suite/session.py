@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from adacal.core.errors import ConfigError
 from adacal.suite.config import RunConfig, digest
 from adacal.suite.registry import TASKS, build, load_tasks
-from adacal.suite.task import Evaluation, Task
+from adacal.suite.task import Batch, Evaluation, Task, to_device
 
 Progress = Callable[[str, int, int], None]
 OUTPUT_LIMIT_MB = 256.0
+DRAWS_LIMIT_MB = 128.0
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
@@ -38,6 +39,10 @@ class Prepared:
         outputs: the ANN's raw outputs, one entry a test batch, on the CPU; None where they are
             too large to keep.
         ann_seconds: wall time of the ANN's evaluation.
+        build_seconds: wall time of reading the dataset and building the ANN.
+        runs: how many runs have used it.
+        draws: calibration batches on the session's device by (samples, seed), as many as
+            `DRAWS_LIMIT_MB` holds.
     """
 
     task: Task
@@ -48,6 +53,11 @@ class Prepared:
     evaluation: Evaluation | None = None
     outputs: list[Any] | None = None
     ann_seconds: float = 0.0
+    build_seconds: float = 0.0
+    runs: int = 0
+    draws: OrderedDict[tuple[int, int], list[Batch]] = field(
+        default_factory=OrderedDict, repr=False
+    )
 
 
 @dataclass
@@ -70,11 +80,11 @@ class Session:
             ConfigError: an unknown task, dataset, model or option.
             DataError: data or checkpoint are missing or damaged.
         """
-        parts = [config.task, config.model, config.schedule, config.evaluation.batch_size]
-        key = digest([*parts, *_steps_of_inputs(config).values()])
+        key = share_key(config)
         if key in self._prepared:
             self._prepared.move_to_end(key)
             return self._prepared[key]
+        start = time.perf_counter()
         task = build_task(config)
         fingerprint = task.data_fingerprint()  # missing data first: without it nothing can be run
         ann = task.build_ann().to(self.device).eval()
@@ -84,6 +94,7 @@ class Session:
             fingerprint=fingerprint,
             checkpoint_sha256=task.checkpoint_sha256(),
             batch_size=config.evaluation.batch_size,
+            build_seconds=time.perf_counter() - start,
         )
         self._prepared[key] = prepared
         while len(self._prepared) > self.keep:
@@ -113,6 +124,25 @@ class Session:
         prepared.ann_seconds = time.perf_counter() - start
         prepared.outputs = outputs if kept_mb <= OUTPUT_LIMIT_MB else None
         return prepared.evaluation
+
+
+def draw(prepared: Prepared, n_samples: int, seed: int, device: str) -> list[Batch]:
+    """Returns the task's calibration samples on the device of its ANN, drawn once."""
+    draws = prepared.draws
+    if (n_samples, seed) not in draws:
+        drawn = prepared.task.calibration_batches(n_samples, seed)
+        draws[n_samples, seed] = [to_device(batch, device) for batch in drawn]
+    draws.move_to_end((n_samples, seed))
+    wanted = draws[n_samples, seed]
+    while sum(megabytes([b.inputs for b in kept]) for kept in draws.values()) > DRAWS_LIMIT_MB:
+        draws.popitem(last=False)
+    return wanted
+
+
+def share_key(config: RunConfig) -> str:
+    """Returns what runs must have in common to share a task, its ANN and the ANN's evaluation."""
+    parts = [config.task, config.model, config.schedule, config.evaluation.batch_size]
+    return digest([*parts, *_steps_of_inputs(config).values()])
 
 
 def build_task(config: RunConfig) -> Task:

@@ -6,19 +6,25 @@ import contextlib
 import difflib
 import errno
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from adacal.core.errors import DataError
-from adacal.suite.records import RunRecord, read_record
-
-PART_SUFFIX = ".part"
+from adacal.suite.files import (
+    PART_SUFFIX,
+    StorageError,
+    move_aside,
+    sweep_parts,
+    write_once,
+    write_replacing,
+)
+from adacal.suite.migrations import NewerSchema
+from adacal.suite.records import DamagedRecord, RunRecord, read_record
 
 
 class RecordStore:
-    """The `records/` and `failed/` folders below a results folder.
+    """The `records/`, `failed/` and `quarantine/` folders below a results folder.
 
     Several processes may share one: a record's name ends with the hash of what was asked, a file
     is created in one step, and whoever comes second keeps the first one's.
@@ -29,12 +35,13 @@ class RecordStore:
         self.results = Path(results)
         self.folder = self.results / "records"
         self.failed_folder = self.results / "failed"
+        self.quarantine_folder = self.results / "quarantine"
 
     def prepare(self) -> None:
         """Creates the folders and proves that a file can be written, before any computing.
 
         Raises:
-            DataError: the folder cannot be created or written.
+            StorageError: the folder cannot be created or written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +51,11 @@ class RecordStore:
                 probe.write(b"adacal")
                 probe.flush()
         except OSError as error:
-            raise DataError(
+            raise StorageError(
                 f"the results folder {self.results} cannot be written ({error.strerror}); "
                 "name another with --results"
             ) from error
+        sweep_parts(self.folder)
 
     def read_all(self) -> tuple[list[RunRecord], list[str]]:
         """Reads every record.
@@ -67,12 +75,45 @@ class RecordStore:
             records.setdefault(record.id, record)
         return list(records.values()), warnings
 
+    def quarantine(self) -> list[str]:
+        """Moves files that hold no record from `records/` to `quarantine/`; none is deleted.
+
+        A file with `.reason.txt` beside each says why. Records of a newer adacal and files that
+        cannot be read stay where they are.
+
+        Returns:
+            A sentence for each file that was moved or left.
+
+        Raises:
+            StorageError: the quarantine cannot be written.
+        """
+        sentences = []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                read_record(path)
+            except DamagedRecord as error:
+                target = move_aside(path, self.quarantine_folder)
+                if target is not None:
+                    write_replacing(target.with_name(f"{target.name}.reason.txt"), f"{error}\n")
+                    sentences.append(f"moved to {target}: {error}")
+            except DataError as error:
+                sentences.append(f"ignored: {error}")
+        return sentences
+
     def has(self, record_id: str) -> bool:
-        """Says whether a valid record of this id is there."""
+        """Says whether a valid record of this id is there.
+
+        Raises:
+            NewerSchema: one is, of a schema that this adacal does not read.
+        """
         for path in self.folder.glob(f"*-{record_id}*.json"):
-            with contextlib.suppress(DataError):
+            try:
                 if read_record(path).id == record_id:
                     return True
+            except NewerSchema:
+                raise
+            except DataError:
+                continue
         return False
 
     def add(self, record: RunRecord) -> Path:
@@ -82,7 +123,7 @@ class RecordStore:
         sits on the name is left alone; the record gets the name with `.2`, `.3`, …
 
         Raises:
-            DataError: the disk is full or the folder cannot be written.
+            StorageError: the disk is full or the folder cannot be written.
         """
         name = record.filename()
         for attempt in range(1, 100):
@@ -139,58 +180,3 @@ class RecordStore:
         """Removes the note of a cell that failed before and now has its record."""
         with contextlib.suppress(OSError):
             (self.failed_folder / f"{key}.json").unlink()
-
-
-def write_once(path: Path, text: str) -> bool:
-    """Creates a file whole or not at all; returns False, changing nothing, where one exists."""
-    part = _write_part(path, text)
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError:
-        # No hard links on this file system: check, then rename.
-        if path.exists():
-            return False
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-    return True
-
-
-def write_replacing(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, in place of an older one."""
-    part = _write_part(path, text)
-    os.replace(part, path)
-    _sync_folder(path.parent)
-
-
-def _write_part(path: Path, text: str) -> Path:
-    part: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=PART_SUFFIX)
-        part = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-    except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written ({error.strerror}); free space or rights") from (
-            error
-        )
-    return part
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from adacal.core.errors import AdacalError
-from adacal.suite.config import CHECKOUT, RunConfig, digest, resolve
+from adacal.suite.config import RunConfig, digest, resolve
 from adacal.suite.environment import commit_is_known
 from adacal.suite.leaderboard import CONTROLS, Board, boards
+from adacal.suite.places import CHECKPOINT_FOLDER, ROOT
 from adacal.suite.published import read_names, read_published
 from adacal.suite.published_tables import Beside, beside
 from adacal.suite.ranking import Ranking
@@ -196,11 +197,11 @@ def _checkpoints(records: Sequence[RunRecord], folder: Path) -> Finding:
 
 
 def _weights(records: Sequence[RunRecord], folder: Path) -> Iterator[Path]:
-    places = {folder, folder / "checkpoints", CHECKOUT / "results" / "checkpoints"}
+    places = {folder, folder / "checkpoints", CHECKPOINT_FOLDER}
     for place in sorted(places):
         yield from (path for path in sorted(place.glob("*.safetensors")) if path.is_file())
     for name in sorted({str(r.config.get("model", {}).get("checkpoint") or "") for r in records}):
-        for path in (Path(name), CHECKOUT / name) if name else ():
+        for path in (Path(name), ROOT / name) if name else ():
             if path.is_file():
                 yield path
 

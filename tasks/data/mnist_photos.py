@@ -149,16 +149,22 @@ def crops(part: str, count: int, rng: np.random.Generator) -> Bytes:
     return windows
 
 
-@lru_cache(maxsize=1)
-def photographs() -> list[dict[str, Bytes]]:
+@lru_cache(maxsize=4)
+def photographs(least: int = 1) -> list[dict[str, Bytes]]:
     """Returns the photographs, made smaller, each as `train` and `test` [H, W, 3], uint8.
+
+    Args:
+        least: pixels that both parts keep in height and width; a photograph is made less small
+            where that needs it.
 
     Raises:
         DataError: scikit-image is not installed or has not all of the photographs.
     """
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
-        raise DataError("dataset 'mnist_photos' needs scikit-image, which is missing; install it")
+        raise DataError(
+            "photographs as backgrounds need scikit-image, which is missing; install it"
+        )
     folder = Path(spec.submodule_search_locations[0]) / "data"
     strips = []
     for file_name, factor in PHOTOGRAPHS.items():
@@ -171,12 +177,10 @@ def photographs() -> list[dict[str, Bytes]]:
                 "install scikit-image 0.22 or newer"
             ) from error
         border = boundary(whole.shape[1])
-        strips.append(
-            {
-                "train": shrink(whole[:, :border], factor),
-                "test": shrink(whole[:, border:], factor),
-            }
-        )
+        parts = {"train": whole[:, :border], "test": whole[:, border:]}
+        narrowest = min(side for part in parts.values() for side in part.shape[:2])
+        smaller = max(1, min(factor, narrowest // least))
+        strips.append({name: shrink(part, smaller) for name, part in parts.items()})
     return strips
 
 
@@ -198,23 +202,28 @@ def shrink(image: Bytes, factor: int) -> Bytes:
 
 
 def place(glyphs: Bytes, rng: np.random.Generator) -> Bytes:
-    """Scales digits to 20 … 30 pixels and puts each at a random place, shape [N, 32, 32].
-
-    The interpolation weights are whole numbers of 1/256 and all sums stay below 2**53, so the
-    products in float64 are exact and do not depend on the order of summation.
-    """
+    """Scales digits to 20 … 30 pixels and puts each at a random place, shape [N, 32, 32]."""
     sizes = rng.integers(SMALLEST, LARGEST + 1, len(glyphs))
     corners = (rng.random((2, len(glyphs))) * (SIDE - sizes + 1)).astype(np.int64)
     canvas = np.zeros((len(glyphs), SIDE, SIDE), np.uint8)
     for size in range(SMALLEST, LARGEST + 1):
         members = np.flatnonzero(sizes == size)
-        weights = linear_weights(glyphs.shape[1], size)
-        scaled = weights @ glyphs[members].astype(np.float64) @ weights.T
-        scaled = np.clip((scaled + 32768.0) // 65536.0, 0.0, 255.0).astype(np.uint8)
+        scaled = resized(glyphs[members], size)
         rows = corners[0, members, None, None] + np.arange(size)[:, None]
         columns = corners[1, members, None, None] + np.arange(size)
         canvas[members[:, None, None], rows, columns] = scaled
     return canvas
+
+
+def resized(glyphs: Bytes, size: int) -> Bytes:
+    """Scales square images [N, S, S] to [N, size, size], bilinearly, the same on every machine.
+
+    The interpolation weights are whole numbers of 1/256 and all sums stay below 2**53, so the
+    products in float64 are exact and do not depend on the order of summation.
+    """
+    weights = linear_weights(glyphs.shape[1], size)
+    scaled = weights @ glyphs.astype(np.float64) @ weights.T
+    return np.clip((scaled + 32768.0) // 65536.0, 0.0, 255.0).astype(np.uint8)
 
 
 def linear_weights(old: int, new: int) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import difflib
 import importlib
 import importlib.util
 import io
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +87,7 @@ def load_config(
     Args:
         source: a file, the name of a config that the library ships
             (`retinanet/retinanet_r18_fpn_1x_coco`) or of one below `configs/_base_/openmmlab`
-            (`digit_fcos`), or the config itself.
+            (`digit_atss`), or the config itself.
         library: whose config it is.
         options: values by dotted key.
         whole: whether it must have a model.
@@ -231,7 +232,8 @@ def _constructed(config: Config, library: Library) -> Any:
                 "choose a model without it"
             )
     try:
-        with DefaultScope.overwrite_default_scope(library):
+        with DefaultScope.overwrite_default_scope(library), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about options of shipped configs that changed
             module = registry.build(ConfigDict(model))
     except Exception as error:  # whatever a constructor finds wrong with its options
         raise ConfigError(

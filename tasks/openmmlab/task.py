@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +18,8 @@ from adacal.suite.config import digest
 from adacal.suite.registry import DATASETS, build, import_all
 from adacal.suite.session import to_cpu
 from adacal.suite.task import Batch, Evaluation, Predict, Task
-from tasks.checkpoints import file_sha256, require_writable, resolve_checkpoint
-from tasks.openmmlab.building import Library, build_model, load_config, offline, quiet
+from tasks.checkpoints import file_sha256, require_trainable, resolve_checkpoint
+from tasks.openmmlab.building import Library, build_model, load_config, offline
 from tasks.openmmlab.data import (
     ConfiguredData,
     DenseData,
@@ -33,8 +32,15 @@ from tasks.openmmlab.data import (
     without_augmentation,
 )
 from tasks.openmmlab.dense import predictions, raw_maps, raw_maps_of_spiking_backbone
-from tasks.openmmlab.divergence import DenseDivergence, all_maps, map_form
+from tasks.openmmlab.divergence import DenseDivergence, map_form
 from tasks.openmmlab.drawing import compare, draw_answers, read_image
+from tasks.openmmlab.judging import (
+    build_evaluator,
+    jsonable,
+    named_scores,
+    portable,
+    require_finite,
+)
 from tasks.openmmlab.sources import plain_datasets, require_files
 
 if TYPE_CHECKING:
@@ -43,8 +49,6 @@ if TYPE_CHECKING:
 
 CALIBRATION_BATCH = 32
 MODEL_KEYS = ("type", "name", "config", "options", "checkpoint", "backbone_only")
-_LOCAL = ("ann_file", "outfile_prefix", "backend_args", "data_root")
-"""Keys of an evaluator that say where files lie on this machine."""
 
 
 class DenseTask(Task):
@@ -300,29 +304,21 @@ class DenseTask(Task):
         evaluator, total, silent = self._evaluator(), self.n_test(), True
         for batch in self.test_batches(batch_size):
             raw = to_cpu(predict(batch.inputs))
-            self._require_finite(raw)
+            require_finite(raw, self.model_name)
             answers = predictions(self.module, raw, batch.targets)
             silent = silent and not any(len(a.get("pred_instances", [0])) for a in answers)
             evaluator.process(answers)
             if progress is not None:
                 progress(int(batch.indices[-1]) + 1, total)
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scores = evaluator.evaluate(total)
-        return Evaluation(metrics=self._named(scores, silent))
-
-    def _named(self, scores: Mapping[str, Any], silent: bool) -> dict[str, float]:
-        """Gives an evaluator's scores our names; COCO's gives none where no box was found."""
-        metrics = {} if not silent else dict.fromkeys([self.metric.name], 0.0)
-        for theirs, (ours, factor) in self.score_names.items():
-            if theirs in scores:
-                metrics[ours] = factor * float(scores[theirs])
+        # COCO's evaluator gives no scores where no box was found
+        known = {self.metric.name: 0.0} if silent else {}
+        metrics = known | named_scores(evaluator, total, self.score_names)
         if not metrics.get(self.metric.name, -1.0) >= 0:
             raise DataError(
                 f"the evaluator of '{self.dataset_name}' gives no {self.metric.name} (it gives "
-                f"{sorted(scores) or 'nothing'}); check test_evaluator and the annotations"
+                f"{sorted(metrics) or 'nothing'}); check test_evaluator and the annotations"
             )
-        return metrics
+        return Evaluation(metrics=metrics)
 
     def data_fingerprint(self) -> str:
         """Returns a hash of data, pipeline, evaluator and of what the model does with images."""
@@ -333,11 +329,11 @@ class DenseTask(Task):
             content_digest(test, sizes=sizes, limit=count),
             content_digest(training, sizes=False),
             self._plain("test_dataloader")["dataset"].get("pipeline"),
-            _portable(self.config.to_dict()["test_evaluator"]),
+            portable(self.config.to_dict()["test_evaluator"]),
             offline(self.config.model.to_dict()),
         ]
         cut = "" if self.max_test_samples is None else f":first{count}"
-        return f"{self.dataset.fingerprint()}:{digest(_jsonable(parts))}{cut}"
+        return f"{self.dataset.fingerprint()}:{digest(jsonable(parts))}{cut}"
 
     def train(
         self,
@@ -356,59 +352,15 @@ class DenseTask(Task):
         """
         from tasks.openmmlab.training import train_model
 
-        if self.checkpoint.suffix != ".safetensors":
-            raise ConfigError(
-                f"training writes safetensors; got checkpoint '{self.checkpoint}'; change its name"
-            )
-        if self.checkpoint.is_file() and not overwrite:
-            raise ConfigError(
-                f"'{self.checkpoint}' holds a trained network already; pass --overwrite to replace "
-                "it, or write elsewhere with --cfg-options model.checkpoint=PATH.safetensors"
-            )
-        require_writable(self.checkpoint)
+        require_trainable(self.checkpoint, overwrite)
         return train_model(self, log, seed=seed, device=device)
 
     def _evaluator(self) -> Any:
-        from mmengine.registry import DefaultScope
-
-        importlib.import_module(f"{self.library}.evaluation")
-        wanted = self.config.to_dict()["test_evaluator"]
-        evaluator_class = importlib.import_module("mmengine.evaluator").Evaluator
-        try:
-            with DefaultScope.overwrite_default_scope(self.library), quiet():
-                evaluator = evaluator_class(wanted)
-        except FileNotFoundError as error:
-            raise DataError(
-                f"the evaluator of '{self.dataset_name}' lacks a file ({error}); check "
-                "test_evaluator.ann_file"
-            ) from error
-        evaluator.dataset_meta = self.test_dataset.metainfo
+        evaluator = build_evaluator(
+            self.config.to_dict()["test_evaluator"], self.library, self.test_dataset
+        )
         self.prepare_evaluator(evaluator)
         return evaluator
 
     def prepare_evaluator(self, evaluator: Any) -> None:
         """Tells the evaluator of what is special here; nothing by default."""
-
-    def _require_finite(self, raw: Any) -> None:
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in all_maps(raw)):
-            raise DataError(
-                f"the raw maps of '{self.model_name}' hold NaN or infinite values; check the "
-                "thresholds and the checkpoint"
-            )
-
-
-def _portable(evaluator: Any) -> Any:
-    """Returns an evaluator's config without what says where files lie."""
-    if isinstance(evaluator, Mapping):
-        return {key: _portable(value) for key, value in evaluator.items() if key not in _LOCAL}
-    if isinstance(evaluator, list | tuple):
-        return [_portable(value) for value in evaluator]
-    return evaluator
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(part) for part in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

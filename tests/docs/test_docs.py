@@ -52,7 +52,10 @@ def clean_registries() -> Iterator[None]:
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
 @pytest.mark.usefixtures("clean_registries")
-def test_the_code_of_a_how_to_runs(guide: Path) -> None:
+def test_the_code_of_a_how_to_runs(
+    guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADACAL_CACHE", str(tmp_path / "cache"))
     assert len(blocks(guide)) >= 3
     execute(guide)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from adacal.suite.task import Batch, Evaluation, Metric, Task
 
 N_TEST, N_TRAIN, CLASSES = 40, 100, 4
 ANN_WRONG = 4
+SECONDS = "ADACAL_TOY_SECONDS"  # how long a conversion takes, where the environment says so
 MACS = 1000.0
 
 
@@ -81,7 +84,9 @@ class ToyConverted(Converted):
     """Gets the last `misses` samples of each batch wrong; each sample fires ten spikes a step."""
 
     def __init__(self, T: int, misses: int, kind: str) -> None:
-        self.T, self.misses, self.kind, self.search_log = T, misses, kind, {"chosen": [1, 2]}
+        self.T, self.misses, self.kind = T, misses, kind
+        variables = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+        self.search_log = {name: os.environ.get(name, "") for name in variables}
 
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
         output = inputs.clone()
@@ -135,6 +140,7 @@ class ToySpiking(_Carded):
             raise ConfigError(f"toy_spiking.misses must be 0 or more; got {self.misses}; try 1")
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Any) -> Converted:
+        time.sleep(float(os.environ.get(SECONDS, "0")))
         if self.broken:
             raise RuntimeError("the toy broke")
         return ToyConverted(calibration.T, self.misses, "binary")

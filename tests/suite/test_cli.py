@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -87,12 +88,19 @@ def test_a_matrix_runs_resumes_and_writes_tables_that_check(matrix: Path, tmp_pa
     results = tmp_path / "results"
     dry = adacal("matrix", matrix, "--results", results, "--dry-run")
     assert "3 cells: 3 to run" in dry.output
+    assert "shared: 3 cells have 1 pairs of dataset and ANN" in dry.output
+    assert "time: unknown; no cell like these has its wall time recorded here" in dry.output
     assert not results.exists()
     first = adacal("matrix", matrix, "--results", results)
     assert first.exit_code == 0, first.output
     assert "3 cells run, 0 recorded before, 0 failed" in first.output
     assert "0 cells run, 3 recorded before" in adacal("matrix", matrix, "--results", results).output
     assert (results / "leaderboards" / "toy_data_toy_net.png").is_file()
+    more = adacal("matrix", matrix, "--results", results, "--dry-run", "--cfg-options", "T=[2,8]")
+    assert "to run     toy_data toy_net toy_spiking T=8 seed=0  about 1 s" in more.output
+    assert "time: about 1 s (medians of 2 records of the same cells with another" in more.output
+    found = adacal("show", next(iter((results / "records").glob("*-T4-*"))), "--results", results)
+    assert "shared with an earlier run: dataset and ANN, ANN evaluation" in found.output
     assert adacal("leaderboard", "--check", "--results", results).exit_code == 0
     (results / "leaderboards" / "README.md").write_text("typed")
     checked = adacal("leaderboard", "--check", "--results", results)
@@ -175,6 +183,21 @@ def test_too_little_memory_gets_a_sentence_that_says_what_to_lower(
     result = adacal("run", config, "--results", tmp_path / "results")
     assert result.exit_code == 1
     assert "error: out of memory; lower evaluation.batch_size" in result.output
+
+
+def test_a_disk_that_fills_while_pictures_are_drawn_gets_a_sentence(
+    matrix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adacal.suite import plots
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "board.png")
+
+    monkeypatch.setattr(plots, "write_plots", full)
+    result = adacal("matrix", matrix, "--results", tmp_path / "r")
+    assert result.exit_code == 1
+    assert "error: the disk is full (board.png); free space and run the same" in result.output
+    assert len(list((tmp_path / "r" / "records").iterdir())) == 3
 
 
 def test_an_unexpected_error_gets_a_sentence_and_a_traceback_on_demand(

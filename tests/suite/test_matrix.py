@@ -10,8 +10,11 @@ import pytest
 
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite import matrix as matrices
-from adacal.suite.matrix import expand, plan, run_matrix
-from adacal.suite.runner import run
+from adacal.suite import worker
+from adacal.suite.dispatch import plan, run_matrix
+from adacal.suite.executors import InProcess
+from adacal.suite.matrix import expand
+from adacal.suite.runner import measure
 from adacal.suite.session import Session
 from adacal.suite.store import RecordStore
 from suite.suite_toys import write_base
@@ -136,20 +139,26 @@ def test_a_failing_cell_is_noted_and_the_rest_goes_on(base: Path, tmp_path: Path
     assert planned[0].startswith("cannot run: no checkpoint")
 
 
-def test_the_note_of_a_failure_goes_when_the_cell_succeeds(base: Path, tmp_path: Path) -> None:
+def test_the_note_of_a_failure_goes_when_the_cell_succeeds(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells = expand(a_matrix(methods=["toy_spiking"], T=[2], seeds=[0]), base=base)
     store = RecordStore(tmp_path / "results")
 
     def broken(*_: Any, **__: Any) -> None:
-        raise DataError("disk is full")
+        raise DataError("the file of the samples is damaged")
 
-    assert run_matrix(cells, store, runner=broken).failed
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "measure", broken)
+        assert run_matrix(cells, store).failed
     assert len(list(store.failed_folder.iterdir())) == 1
     assert not run_matrix(cells, store).failed
     assert not list(store.failed_folder.iterdir())
 
 
-def test_an_interrupted_matrix_goes_on_where_it_was(base: Path, tmp_path: Path) -> None:
+def test_an_interrupted_matrix_goes_on_where_it_was(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells, store = expand(a_matrix(), base=base), RecordStore(tmp_path / "results")
     calls = 0
 
@@ -158,10 +167,11 @@ def test_an_interrupted_matrix_goes_on_where_it_was(base: Path, tmp_path: Path) 
         calls += 1
         if calls == 4:
             raise KeyboardInterrupt
-        return run(*args, **kwargs)
+        return measure(*args, **kwargs)
 
-    with pytest.raises(KeyboardInterrupt):
-        run_matrix(cells, store, runner=interrupted)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(worker, "measure", interrupted)
+        run_matrix(cells, store)
     assert len(store.read_all()[0]) == 3
     outcome = run_matrix(cells, store)
     assert (len(outcome.done), len(outcome.skipped)) == (6, 3)
@@ -169,8 +179,22 @@ def test_an_interrupted_matrix_goes_on_where_it_was(base: Path, tmp_path: Path) 
 
 def test_a_matrix_builds_each_ann_once(base: Path, tmp_path: Path) -> None:
     cells, session = expand(a_matrix(), base=base), Session()
-    run_matrix(cells, RecordStore(tmp_path / "results"), session)
+    store = RecordStore(tmp_path / "results")
+    run_matrix(cells, store, InProcess(session))
     assert session.prepare(cells[0].config).task.built == 1  # type: ignore[attr-defined]
+    records = sorted(store.read_all()[0], key=lambda record: (record.uses_T, record.T, record.seed))
+    assert records[0].shared == []
+    assert all("dataset and ANN" in (record.shared or []) for record in records[1:])
+    assert all(record.wall and record.wall.prepare_s == 0 for record in records[1:])
+
+
+def test_what_cells_share_changes_no_number(base: Path, tmp_path: Path) -> None:
+    cells = expand(a_matrix(), base=base)
+    store = RecordStore(tmp_path / "results")
+    run_matrix(cells, store)
+    together = {record.id: record.numbers() for record in store.read_all()[0]}
+    alone = [measure(cell.config, Session()) for cell in cells]
+    assert {record.id: record.numbers() for record in alone} == together
 
 
 def test_every_shipped_matrix_expands() -> None:

@@ -1,0 +1,36 @@
+"""`adacal new`: the first draft of a method, dataset or task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from adacal.suite.cli_base import examples, shared_options
+
+
+@click.command(
+    epilog=examples(
+        "adacal new method my_method",
+        "adacal new task my_task --folder my_plugin && pip install ./my_plugin",
+    )
+)
+@click.argument("kind", type=click.Choice(["method", "dataset", "task"]))
+@click.argument("name")
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path),
+    help="Write a package there that can be installed, instead of files of this checkout.",
+)  # fmt: skip
+@shared_options()
+def new(kind: str, name: str, folder: Path | None) -> None:
+    """Write a METHOD, DATASET or TASK that runs as it is, to be changed into your own.
+
+    In a checkout the files go where their kind lives. Elsewhere, or with --folder, they become
+    a package that adacal finds once it is installed. docs/how-to explains each line.
+    """
+    from adacal.suite.scaffold import start
+
+    started = start(kind, name, folder)
+    for path in started.paths:
+        click.echo(f"wrote {path}")
+    click.echo(started.hint)

@@ -1,0 +1,58 @@
+"""The history of the record's schema: an older record is brought up to date as it is read.
+
+Its file stays as it is. To change the schema: raise `SCHEMA_VERSION`, say in `HISTORY` what is new,
+and add the step from the version before to `STEPS`. A step never invents a measurement: what was
+not recorded then is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from adacal.core.errors import DataError
+
+SCHEMA_VERSION = 2
+
+HISTORY = {
+    1: "the first; later ones of it also hold timesteps.metric_by_step and timesteps.ms_per_step",
+    2: "wall (seconds of the run, stage by stage) and shared (what an earlier run had computed)",
+}
+
+
+class NewerSchema(DataError):
+    """A record was written by a newer adacal."""
+
+
+def _from_1(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "wall": None, "shared": None}
+
+
+STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+
+
+def migrate(values: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Returns a record's plain values in the present schema.
+
+    Args:
+        values: as read from JSON, with a whole number as `schema_version`.
+        origin: what error messages call the record.
+
+    Raises:
+        NewerSchema: this adacal does not know the version yet.
+        DataError: there never was such a version.
+    """
+    version = values["schema_version"]
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{origin} has schema {version}; this adacal reads up to {SCHEMA_VERSION}; "
+            "install a newer adacal"
+        )
+    if version not in HISTORY:
+        raise DataError(
+            f"{origin} has schema {version}, which never was; the first is {min(HISTORY)}"
+        )
+    while version < SCHEMA_VERSION:
+        values = {**STEPS[version](values), "schema_version": version + 1}
+        version += 1
+    return values

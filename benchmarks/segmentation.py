@@ -1,0 +1,25 @@
+# Segmentation: a small network converted whole and, as most of the literature does, backbone only.
+#
+# A cell costs T forwards of all 500 test images; φ other than 4 runs one seed, whole network only,
+# and searches stop at T=8. About 20 minutes on one core.
+tasks = ["digit_masks"]
+models = ["digit_fcn", "digit_fcn_backbone_only"]
+methods = [
+    "ann",
+    "quantized_ann",
+    "snn_calibration_light",
+    dict(name="burst", max_spikes=2),
+    "burst",
+    dict(name="burst", max_spikes=8),
+    "adafire",
+    "adafire_ssc",
+]
+T = [2, 4, 8, 16]
+seeds = [0, 1, 2]
+calibration = dict(n_samples=64)
+evaluation = dict(batch_size=50, latency_repeats=2)
+exclude = [
+    dict(method=["burst(max_spikes=2)", "burst(max_spikes=8)", "quantized_ann"], seed=[1, 2]),
+    dict(model="digit_fcn_backbone_only", method=["burst(max_spikes=2)", "burst(max_spikes=8)"]),
+    dict(T=[2, 16], method=["ada*"]),
+]

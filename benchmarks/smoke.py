@@ -1,0 +1,22 @@
+# One small run of every embedded kind of data, in at most 40 seconds: does everything work here?
+#
+# Too few test samples to rank anything; `adacal matrix embedded` is the benchmark.
+tasks = ["mnist5k", "dvs_mnist_stream", "mnist_points"]
+models = ["lenet", "vgg_small", "pointnet_small"]
+methods = ["ann", "snn_calibration_light", "burst"]
+T = [4]
+seeds = [0]
+calibration = dict(n_samples=32)
+evaluation = dict(batch_size=50, latency_repeats=1)
+cells = [
+    dict(when=dict(task=["mnist5k", "dvs*"]), set=dict(task=dict(max_test_samples=100))),
+    dict(
+        when=dict(task="mnist_points"),
+        set=dict(task=dict(max_test_samples=50), calibration=dict(n_samples=16)),
+    ),
+]
+exclude = [
+    dict(task="mnist5k", model=["vgg_small", "pointnet_small"]),
+    dict(task="dvs_mnist_stream", model=["lenet", "pointnet_small"]),
+    dict(task="mnist_points", model=["lenet", "vgg_small"]),
+]

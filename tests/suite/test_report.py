@@ -1,0 +1,295 @@
+"""The page of `adacal report`: what goes in, what stays out, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from adacal.suite import report
+from adacal.suite.cli import main
+from adacal.suite.config import resolve
+from adacal.suite.records import LayerCost, RunRecord
+from adacal.suite.report_data import Shared, page_data, run_data
+from adacal.suite.runner import measure
+from adacal.suite.session import Session
+from adacal.suite.store import RecordStore
+from suite.suite_toys import raw_config
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+VENDOR = Path(report.__file__).parent / "page" / "vendor"
+EVIL = "burst</script><img src=x onerror=alert(1)>"
+MODELS = ("per_spike", "per_event", "memory", "reference")
+
+# Uses the page as a reader does and leaves what it saw in the page's text, as JSON.
+DRIVER = """
+const wait = (test) => new Promise((done) => {
+  const look = () => (test() ? done() : setTimeout(look, 20));
+  look();
+});
+const one = (what) => document.querySelector(what);
+const column = (place) =>
+  [...document.querySelectorAll("tbody tr")].map((row) => row.children[place].textContent);
+const names = () => column(1);
+const type = (text) => {
+  one("#text").value = text;
+  one("#text").dispatchEvent(new Event("input"));
+};
+wait(() => document.documentElement.dataset.ready).then(async () => {
+  const seen = { start: names(), dots: document.querySelectorAll("#energy-chart svg path").length };
+  one('th button[data-key="energy"]').focus();
+  one('th button[data-key="energy"]').click();
+  seen.rising = column(seen.energy = [...document.querySelectorAll("thead th")].findIndex(
+    (head) => head.textContent.startsWith("energy")));
+  seen.sorted = one("[aria-sort]").getAttribute("aria-sort");
+  seen.focus = document.activeElement.dataset.key;
+  one('th button[data-key="energy"]').click();
+  seen.falling = column(seen.energy);
+  type("BURST");
+  seen.filtered = names();
+  seen.count = one("#count").textContent;
+  type("nothing has this name");
+  seen.none = names();
+  type("");
+  one('.open[data-run="burst2s00000000a"]').click();
+  seen.open = one("dialog").open;
+  seen.run = one("#run-body").textContent;
+  seen.figures = document.querySelectorAll("dialog svg").length;
+  one('dialog [aria-pressed="false"]').click();
+  seen.seed = one('[aria-pressed="true"]').textContent;
+  one("dialog .top button").click();
+  seen.closed = !one("dialog").open;
+  location.hash = "board=toy/toy_data/toy_other&sort=label&down=1&steps=2";
+  await wait(() => one("#title").textContent.includes("toy_other"));
+  seen.other = names();
+  location.hash = "run=burst40000000000";
+  await wait(() => one("dialog").open);
+  seen.linked = one("#title").textContent + one("#run-title").textContent;
+  seen.images = document.images.length;
+  document.body.replaceChildren(Object.assign(document.createElement("pre"),
+    { id: "seen", textContent: JSON.stringify(seen) }));
+});
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A checkout whose documentation has no pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "CHECKOUT", tmp_path_factory.mktemp("checkout"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def template() -> RunRecord:
+    return measure(resolve(raw_config()), Session())
+
+
+@pytest.fixture(scope="module")
+def records(template: RunRecord) -> list[RunRecord]:
+    def make(id: str, label: str, strictness: str, uj: float, **more: Any) -> RunRecord:
+        pj = dict.fromkeys(MODELS, uj * 1e6)
+        energy = template.energy.model_copy(update={"energy_pj": pj})
+        values = {"id": id, "method": label, "label": label, "strictness": strictness}
+        calibration = template.calibration.model_copy(update={"samples": 128})
+        fixed = {"energy": energy, "calibration": calibration}
+        return template.model_copy(update={**values, **fixed, **more})
+
+    exits = template.timesteps.model_copy(update={"histogram": [0, 30, 10], "mean": 1.25})
+    return [
+        make("ann0000000000000", "ann", "none", 4.0, T=1, uses_T=False, mean_max_spikes=None),
+        make("quant00000000000", "quantized_ann", "quantised", 1.0, T=2),
+        make("burst2s10000000b", "burst", "burst", 2.0, T=2, seed=1, timesteps=exits),
+        make("burst2s00000000a", "burst", "burst", 1.0, T=2, seed=0, timesteps=exits),
+        make("burst40000000000", "burst", "burst", 11.0, T=4),
+        make("light20000000000", "light", "binary", 3.0, T=2),
+        make("evil400000000000", EVIL, "burst", 5.0, T=4, model="toy_other"),
+        make("other20000000000", "light", "binary", 3.0, T=2, model="toy_other"),
+        make("other2b000000000", "burst", "burst", 3.5, T=2, model="toy_other"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def results(records: list[RunRecord], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with records, a picture of a record, one of nothing, and a broken one."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("results")
+    store = RecordStore(folder)
+    store.prepare()
+    for record in records:
+        store.add(record)
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    stems = [Path(record.filename()).stem for record in records]
+    Image.new("RGB", (2400, 300), "red").save(pictures / f"{stems[2]}.png")
+    Image.new("RGB", (20, 30), "red").save(pictures / "of_no_record.png")
+    (pictures / f"{stems[3]}.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    report.write_report(results, path)
+    return path
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    data = re.search(r'<script id="data"[^>]*>([^<]+)</script>', text)
+    assert data is not None
+    return dict(json.loads(gzip.decompress(base64.b64decode(data[1]))))
+
+
+def test_every_record_is_a_run_of_exactly_one_row(records: list[RunRecord]) -> None:
+    data = page_data(records)
+    shown = [run for board in data["boards"] for row in board["rows"] for run in row["runs"]]
+    assert sorted(shown) == sorted(record.id for record in records) == sorted(data["runs"])
+    (first, _) = data["boards"]
+    (row,) = [row for row in first["rows"] if row["label"] == "burst" and row["T"] == 2]
+    assert row["runs"] == ["burst2s00000000a", "burst2s10000000b"]  # by seed
+    assert row["energy"]["per_spike"]["uj"] == 1.5 and set(row["energy"]) == set(MODELS)
+    assert row["energy"]["memory"]["low_uj"] == 1.0 and row["energy"]["memory"]["high_uj"] == 2.0
+    json.dumps(data, allow_nan=False)
+
+
+def test_the_energy_of_a_layer_is_its_macs_and_accumulates_at_their_prices(
+    records: list[RunRecord],
+) -> None:
+    layers = [
+        LayerCost(name="act", spikes=5.0, sops=0.0, macs=0.0),
+        LayerCost(name="conv", spikes=0.0, sops=1000.0, macs=2000.0),
+    ]
+    shared = Shared()
+    data = run_data(records[2].model_copy(update={"layers": layers}), shared)
+    assert data["layers"]["energy_nj"] == [pytest.approx(2.0 * 4.6 + 1.0 * 0.9)]
+    assert shared.values[data["layers"]["names"]] == ["conv"]
+
+
+def test_what_runs_share_is_kept_once(records: list[RunRecord]) -> None:
+    shared = Shared()
+    runs = [run_data(record, shared) for record in records]
+    assert len({run["environment"] for run in runs}) == 1
+    assert shared.values[runs[0]["environment"]] == records[0].environment.model_dump()
+
+
+def test_the_same_records_give_the_same_page(page: Path, results: Path, tmp_path: Path) -> None:
+    report.write_report(results, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
+    assert page.stat().st_size < 700_000
+
+
+def test_a_page_loads_nothing_from_outside(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "default-src 'none'; img-src data:" in text
+
+    class Links(HTMLParser):
+        found: list[str] = []  # noqa: RUF012
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            named = dict(attributes)
+            self.found += [str(named[key]) for key in ("src", "href") if key in named]
+
+    links = Links()
+    links.feed(text)
+    assert links.found and all(link.startswith(("#", "data:image/webp")) for link in links.found)
+
+
+def test_pictures_are_shrunk_and_a_broken_one_is_named(
+    results: Path, records: list[RunRecord]
+) -> None:
+    found, warnings = report.find_pictures(results, records)
+    assert [(picture.title, picture.width) for picture in found] == [
+        ("toy_data / toy_net: burst, T=2", report.PICTURE_WIDTH)
+    ]
+    assert len(warnings) == 1 and "is no picture" in warnings[0] and "-burst-" in warnings[0]
+
+
+def test_a_page_that_grows_too_big_leaves_out_layers_then_pictures_and_says_so(
+    results: Path, page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(report, "LIMIT_BYTES", page.stat().st_size - 1)
+    out = tmp_path / "small.html"
+    written = report.write_report(results, out)
+    assert written.size_bytes == out.stat().st_size <= report.LIMIT_BYTES
+    assert any("first seed" in note for note in written.notes)
+    runs = unpacked(out.read_text(encoding="utf-8"))["runs"]
+    assert "sites" in runs["burst2s00000000a"] and "sites" not in runs["burst2s10000000b"]
+    monkeypatch.setattr(report, "LIMIT_BYTES", 1)
+    notes = report.write_report(results, out).notes
+    assert "no pictures fit" in notes and "larger than" in notes[-1]
+    assert "<img" not in out.read_text(encoding="utf-8").partition("<script")[0]
+
+
+def test_the_libraries_in_the_page_are_those_that_the_readme_names() -> None:
+    listed = (VENDOR / "README.md").read_text(encoding="utf-8")
+    scripts = sorted(VENDOR.glob("*.js"))
+    assert [path.name for path in scripts] == ["d3.min.js", "plot.min.js"]
+    for path in scripts:
+        (line,) = [line for line in listed.splitlines() if line.startswith(f"| `{path.name}`")]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in line
+        assert path.with_name(f"LICENSE.{path.name.split('.')[0]}").is_file()
+        assert path.stat().st_size < 300_000
+
+
+def test_the_command_writes_the_page_beside_the_records(results: Path, tmp_path: Path) -> None:
+    ran = CliRunner().invoke(main, ["report", "--results", str(results)])
+    assert ran.exit_code == 0, ran.output
+    assert f"wrote {results / 'report.html'} (0." in ran.output
+    runs = unpacked((results / "report.html").read_text(encoding="utf-8"))
+    assert runs["results"] == str(results)  # enters the command that runs a row again
+    (tmp_path / "records").mkdir()
+    for words, sentence in (
+        (["--results", str(tmp_path)], "no record to show; run `adacal matrix embedded` first"),
+        (
+            ["--results", str(results), "--out", "/proc/pages/page.html"],
+            "name another file with --out",
+        ),
+    ):
+        failed = CliRunner().invoke(main, ["report", *words])
+        assert failed.exit_code == 2 and sentence in failed.output, failed.output
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")
+def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
+    page: Path, tmp_path: Path
+) -> None:
+    text = page.read_text(encoding="utf-8")
+    driven = tmp_path / "driven.html"
+    driven.write_text(text.replace("</body>", f"<script>{DRIVER}</script></body>"))
+    command = [
+        str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000",
+        "--enable-logging=stderr", "--window-size=1280,900", f"file://{driven}",
+    ]  # fmt: skip
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    console = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
+    assert not console, console
+    found = re.search(r'<pre id="seen">(.*?)</pre>', ran.stdout, re.DOTALL)
+    assert found, ran.stdout[-2000:] + ran.stderr[-2000:]
+    seen = json.loads(html.unescape(found[1]))
+    assert sorted(seen["start"]) == ["ann", "burst", "burst", "light", "quantized_ann"]
+    assert seen["dots"] > 5
+    assert seen["rising"] == ["1.000", "1.500", "3.000", "4.000", "11.000"]  # numbers, not words
+    assert seen["falling"] == seen["rising"][::-1]
+    assert seen["sorted"] == "ascending" and seen["focus"] == "energy"
+    assert seen["filtered"] == ["burst", "burst"] and seen["count"] == "2 of 5 rows"
+    assert seen["none"] == []
+    assert seen["open"] and seen["closed"] and seen["seed"] == "seed 1"
+    assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
+    assert seen["figures"] >= 4  # φ, ratio, rate, exits
+    assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
+    assert seen["linked"] == "toy_data / toy_net (toy)burst, T=4"  # an address may name a run alone
+    assert seen["images"] == text.count("<img src=")  # the hostile name made none
