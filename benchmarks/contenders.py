@@ -1,7 +1,7 @@
 # The rivals beside ours on both embedded image sets: same ANNs, same samples, three seeds.
 #
 # `srp` and `cos` run 4 steps of warm-up before the T of their rows; these are counted and paid.
-# Of `snm` stand both readings: as published, and with the thresholds and starts of ours.
+# `snm` and `dcgs` stand as published and with thresholds of least squared error as well.
 tasks = ["mnist5k", "mnist_photos"]
 models = ["lenet", "resnet20"]
 methods = [
@@ -15,9 +15,9 @@ methods = [
     "snm",
     dict(name="snm", threshold="mmse", half_threshold=True),
     "burst_lipooling",
-    dict(name="burst_lipooling", per_channel=True, shrink_above_one=False),
     "multi_threshold",
     "dcgs",
+    dict(name="dcgs", threshold="mmse"),
     dict(name="burst", max_spikes=2),
     "burst",
     "adafire",
