@@ -22,7 +22,7 @@ from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout, RunState
 from adacal.core.nests import join_tensors, map_tensors
 from adacal.core.neuron import BurstNeuron, NeuronState
-from adacal.core.phases import as_fired, refuse_warmup
+from adacal.core.phases import as_fired, require_plain
 from adacal.core.sites import OnActivation, Site
 from adacal.core.traces import Trace, is_rows, set_trace, trace_of
 
@@ -173,7 +173,7 @@ class SpikingNetwork(Converted):
 
         Returns the ANN's raw output, the SNN's mean output, and the mode (for what it saw).
         """
-        refuse_warmup(self, "calibration")
+        require_plain(self)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
         layout = Layout(steps=self.T, reference=True, batch=batch, T=self.T)
         if self.stream:

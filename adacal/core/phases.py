@@ -29,10 +29,11 @@ def set_dynamics(
         levels: thresholds of a neuron, for `levels` and `changes`.
         warmup: steps before the T whose output is used; for `gated` and `offset`, at least 1.
     Raises:
-        ConfigError: a warm-up too few or too many, or an exit rule beside one.
+        ConfigError: a warm-up too few or too many, an exit rule beside one, or dynamics set before.
         UnsupportedModelError: an activation is not a ReLU, or a warm-up meets a stream, which has
             no frames for more steps.
     """
+    require_plain(network)
     check_whole("levels", levels, example=4)
     check_whole("warmup", warmup, int(dynamics in {"gated", "offset"}), example=4)
     for name, neuron in network.neurons.items():
@@ -50,7 +51,6 @@ def set_dynamics(
 
 
 def _refuse_two_phases(network: SpikingNetwork, dynamics: str, warmup: int) -> None:
-    refuse_warmup(network, "a second warm-up")
     if dynamics not in {"gated", "offset"}:
         raise ConfigError(f"{dynamics} dynamics have no warm-up; got {warmup} steps; leave it out")
     if network.exit_rule is not None:
@@ -62,12 +62,22 @@ def _refuse_two_phases(network: SpikingNetwork, dynamics: str, warmup: int) -> N
         )
 
 
-def refuse_warmup(network: SpikingNetwork, what: str) -> None:
-    """Raises ConfigError where a network with a warm-up is asked for what it cannot do."""
+def refuse_warmup(network: SpikingNetwork) -> None:
+    """Raises ConfigError where a network with a warm-up shall stop early."""
     if network.warmup:
         raise ConfigError(
-            f"{what} is not defined for a network with a warm-up of {network.warmup} steps; do it "
-            "before the warm-up is added, or take a method without one"
+            "early exit is not defined for a network whose output counts only after a warm-up of "
+            f"{network.warmup} steps; run all steps, or take a method without warm-up"
+        )
+
+
+def require_plain(network: SpikingNetwork) -> None:
+    """Raises ConfigError where neurons have other dynamics than calibration knows."""
+    other = {neuron.dynamics for neuron in network.neurons.values()} - {"plain"}
+    if other:
+        raise ConfigError(
+            f"calibration and searches know bursts only, and these neurons have {min(other)} "
+            "dynamics; calibrate before set_dynamics, or convert the network again"
         )
 
 

@@ -217,13 +217,11 @@ def test_what_a_warm_up_rules_out_is_refused_in_a_sentence() -> None:
         set_dynamics(network, "gated", warmup=2)
     rule, network.exit_rule = network.exit_rule, None
     set_dynamics(network, "gated", warmup=2)
-    with pytest.raises(
-        ConfigError, match="calibration is not defined for a network with a warm-up"
-    ):
+    with pytest.raises(ConfigError, match="these neurons have gated dynamics; calibrate before"):
         network.calibrate([x])
     with pytest.raises(ConfigError, match="early exit is not defined"):
         network.run_until_confident(x, rule)
-    with pytest.raises(ConfigError, match="a second warm-up"):
+    with pytest.raises(ConfigError, match="convert the network again"):
         set_dynamics(network, "gated", warmup=2)
 
 
