@@ -2,9 +2,16 @@
 #
 # LeNet costs next to nothing: every method, T and seed. The others run one seed at few steps, since
 # a run costs T forwards of the test set; `adacal matrix resnet20` has the seeds and steps of
-# ResNet-20, `events` and `points` those of event recordings and point clouds.
-tasks = ["mnist5k", "mnist_photos", "dvs_mnist_stream", "mnist_points"]
-models = ["lenet", "vgg_small", "resnet20", "pointnet_small"]
+# ResNet-20, and `events`, `points`, `points_parts`, `detection` and `segmentation` those of theirs.
+tasks = [
+    "mnist5k",
+    "mnist_photos",
+    "dvs_mnist_stream",
+    "mnist_points",
+    dict(name="digit_scenes", max_test_samples=250),
+    "digit_masks",
+]
+models = ["lenet", "vgg_small", "resnet20", "pointnet_small", "digit_atss", "digit_fcn"]
 methods = [
     "ann",
     dict(name="quantized_ann", max_spikes=1),
@@ -30,11 +37,28 @@ cells = [
         when=dict(task="mnist_points"),
         set=dict(calibration=dict(n_samples=64), evaluation=dict(batch_size=50)),
     ),
+    dict(
+        when=dict(task=["digit_scenes", "digit_masks"]),
+        set=dict(calibration=dict(n_samples=64), evaluation=dict(batch_size=25)),
+    ),
 ]
 exclude = [
-    dict(task=["mnist5k", "mnist_photos", "dvs_mnist_stream"], model="pointnet_small"),
-    dict(task="mnist_points", model=["lenet", "vgg_small", "resnet20"]),
+    dict(
+        task=["mnist5k", "mnist_photos", "dvs_mnist_stream"],
+        model=["pointnet_small", "digit_atss", "digit_fcn"],
+    ),
+    dict(task="mnist_points", model=["lenet", "vgg_small", "resnet20", "digit_atss", "digit_fcn"]),
     dict(task="dvs_mnist_stream", model=["lenet", "resnet20"]),
+    dict(task=["digit_scenes", "digit_masks"], model=["lenet", "vgg_small", "resnet20", "point*"]),
+    dict(task="digit_scenes", model="digit_fcn"),
+    dict(task="digit_masks", model="digit_atss"),
+    dict(task=["digit_scenes", "digit_masks"], T=8),
+    dict(task=["digit_scenes", "digit_masks"], seed=[1, 2]),
+    dict(
+        task=["digit_scenes", "digit_masks"],
+        method=["*max_spikes=1)", "*norm", "*mmse*", "*advanced", "*ssc*", "adaptive*"],
+    ),
+    dict(task=["digit_scenes", "digit_masks"], T=2, method="adafire"),
     dict(task=["dvs_mnist_stream", "mnist_points"], T=8),
     dict(task=["dvs_mnist_stream", "mnist_points"], seed=[1, 2]),
     dict(

@@ -1,8 +1,8 @@
 # One small run of every embedded kind of data, in at most 40 seconds: does everything work here?
 #
 # Too few test samples to rank anything; `adacal matrix embedded` is the benchmark.
-tasks = ["mnist5k", "dvs_mnist_stream", "mnist_points"]
-models = ["lenet", "vgg_small", "pointnet_small"]
+tasks = ["mnist5k", "dvs_mnist_stream", "mnist_points", "digit_scenes", "digit_masks"]
+models = ["lenet", "vgg_small", "pointnet_small", "digit_atss", "digit_fcn"]
 methods = ["ann", "snn_calibration_light", "burst"]
 T = [4]
 seeds = [0]
@@ -14,9 +14,18 @@ cells = [
         when=dict(task="mnist_points"),
         set=dict(task=dict(max_test_samples=50), calibration=dict(n_samples=16)),
     ),
+    dict(
+        when=dict(task=["digit_scenes", "digit_masks"]),
+        set=dict(
+            task=dict(dataset=dict(train_images=100, test_images=50)),
+            calibration=dict(n_samples=16),
+        ),
+    ),
 ]
 exclude = [
-    dict(task="mnist5k", model=["vgg_small", "pointnet_small"]),
-    dict(task="dvs_mnist_stream", model=["lenet", "pointnet_small"]),
-    dict(task="mnist_points", model=["lenet", "vgg_small"]),
+    dict(task="mnist5k", model=["vgg_small", "pointnet_small", "digit*"]),
+    dict(task="dvs_mnist_stream", model=["lenet", "pointnet_small", "digit*"]),
+    dict(task="mnist_points", model=["lenet", "vgg_small", "digit*"]),
+    dict(task="digit_scenes", model=["lenet", "vgg_small", "pointnet_small", "digit_fcn"]),
+    dict(task="digit_masks", model=["lenet", "vgg_small", "pointnet_small", "digit_atss"]),
 ]
