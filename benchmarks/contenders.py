@@ -21,6 +21,7 @@ methods = [
     dict(name="burst", max_spikes=2),
     "burst",
     "adafire",
+    "rate_distortion",
     "adaptive_calibration",
 ]
 T = [1, 2, 4, 8]

@@ -25,6 +25,9 @@ methods = [
     "burst",
     "adafire",
     "adafire_ssc",
+    dict(name="rate_distortion", budget=1),
+    dict(name="rate_distortion", budget=2),
+    dict(name="rate_distortion", budget=4),
     "adaptive_calibration",
     dict(name="adaptive_calibration", iat=dict(rule="agreement")),
 ]
@@ -67,9 +70,10 @@ exclude = [
     ),
     dict(task=["dvs_mnist_stream", "mnist_points"], method=["burst(max_spikes=2)", "*ssc*"]),
     dict(task="mnist_points", method="*agreement*"),
+    dict(task=["dvs_mnist_stream", "mnist_points"], method="rate*budget=*"),
     dict(model=["resnet20", "vgg_small"], seed=[1, 2]),
     dict(model=["resnet20", "vgg_small"], T=8),
     dict(model=["resnet20", "vgg_small"], T=4, method=["max_norm", "percentile_norm", "*advanced"]),
-    dict(model=["vgg_small"], T=4, method=["ada*"]),
+    dict(model=["vgg_small"], T=4, method=["ada*", "rate*"]),
     dict(model=["resnet20", "vgg_small"], task="mnist5k", method="*advanced"),
 ]

@@ -9,6 +9,7 @@ methods = [
     "max_norm",
     "percentile_norm",
     "snn_calibration_light",
+    "snn_calibration_advanced",
     "burst",
     "adafire",
     "adafire_ssc",
@@ -22,6 +23,7 @@ evaluation = dict(batch_size=100, latency_repeats=2)
 exclude = [
     dict(method=["max_norm", "percentile_norm"], seed=[1, 2]),
     dict(method=["max_norm", "percentile_norm"], T=6),
+    dict(method="snn_calibration_advanced", T=[1, 2, 6]),
     dict(method="adafire_ssc", T=[1, 6]),
     dict(method="adafire_ssc", task="dvs_mnist_static"),
     dict(T=1, method="adaptive_calibration*"),

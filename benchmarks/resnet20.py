@@ -17,6 +17,9 @@ methods = [
     dict(name="adafire", budget=4, sensitivity="exact"),
     "adafire_ssc",
     dict(name="adafire_ssc", ssc=dict(max_growth=None)),
+    dict(name="rate_distortion", budget=1),
+    dict(name="rate_distortion", budget=2),
+    dict(name="rate_distortion", budget=4),
     "adaptive_calibration",
     dict(name="adaptive_calibration", iat=dict(rule="agreement")),
 ]
@@ -26,8 +29,15 @@ calibration = dict(n_samples=128)
 evaluation = dict(batch_size=100, latency_repeats=2)
 exclude = [
     dict(T=32, task="mnist_photos"),
-    dict(T=32, method=["quantized_ann*", "burst*", "ada*", "*mmse*"]),
+    dict(T=32, method=["quantized_ann*", "burst*", "ada*", "rate*", "*mmse*"]),
     dict(
-        T=8, method=["ada*", "burst*", "quantized_ann(max_spikes=2)", "quantized_ann(max_spikes=4)"]
+        T=8,
+        method=[
+            "ada*",
+            "rate*",
+            "burst*",
+            "quantized_ann(max_spikes=2)",
+            "quantized_ann(max_spikes=4)",
+        ],
     ),
 ]

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from adacal.core import calibration, compression, search, storage, timesteps
+from adacal.core import calibration, compression, rate_distortion, search, storage, timesteps
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
@@ -212,6 +212,10 @@ class SpikingNetwork(Converted):
     def compress(self, batches: Batches, **options: Any) -> dict[str, Any]:
         """Raises thresholds where it costs little (SSC); see `adacal.core.compression`."""
         return compression.compress(self, batches, **options)
+
+    def rate_distortion(self, batches: Batches, **options: Any) -> dict[str, Any]:
+        """Chooses θ per channel under a budget; see `adacal.core.rate_distortion`."""
+        return rate_distortion.rate_distortion(self, batches, **options)
 
     def fit_exit_rule(
         self, batches: Batches, score: Score = "entropy", **options: Any

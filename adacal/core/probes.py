@@ -76,12 +76,6 @@ def probe_sensitivities(
     Raises:
         UnsupportedModelError: the output is not one tensor, and the divergence has no embedding.
     """
-    embed = getattr(divergence, "embedding", None)
-    if embed is None and not isinstance(plain, Tensor):
-        raise UnsupportedModelError(
-            "probe sensitivities need one tensor of logits [B, K, *], or a divergence with an "
-            f"embedding; got {type(plain).__name__}; use sensitivity='exact'"
-        )
     T, neurons = network.T, network.neurons
     means = {
         name: [
@@ -93,6 +87,63 @@ def probe_sensitivities(
         for name, options in candidates.items()
     }
     squares = {name: [0.0] * len(options) for name, options in candidates.items()}
+    passes = backward_passes(
+        network, inputs, plain, candidates, divergence=divergence, most=most, generator=generator
+    )
+    for name, found in passes:
+        # a sample may have several rows, as the points of a cloud; its errors add up
+        by_sample = after[name].unflatten(0, (inputs.shape[0], -1))
+        activation = by_sample[found.samples].flatten(0, 1)
+        for number, option in enumerate(candidates[name]):
+            error = layer_error(neurons[name], option, activation, T).sub_(means[name][number])
+            of_probe = error.reshape(found.samples.numel(), -1)[found.row]
+            for gradient in found.gradients:
+                inner = torch.linalg.vecdot(of_probe, gradient.reshape(found.row.numel(), -1))
+                squares[name][number] += found.weight * float(inner.double().square().sum())
+    return torch.tensor([squares[name] for name in candidates], dtype=torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradients:
+    """What backward passes gave at one site.
+
+    Attributes:
+        samples: positions of the samples run, each once, shape [S].
+        row: which of them each row of a gradient is of, shape [R].
+        gradients: `J^T v` of some vectors, shape [R*m, C, *] where a sample has m rows.
+        weight: by which a squared inner product with the site's error counts, nats.
+    """
+
+    samples: Tensor
+    row: Tensor
+    gradients: Sequence[Tensor]
+    weight: float
+
+
+def backward_passes(
+    network: SpikingNetwork,
+    inputs: Tensor,
+    plain: Any,
+    wanted: Mapping[str, object],
+    *,
+    divergence: Callable[[Any, Any], Tensor] | None = None,
+    most: int = MOST_PROBES,
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[str, Gradients]]:
+    """Yields the gradients of all probes, site by site; what a search squares and adds.
+
+    Args:
+        network, inputs, plain, divergence, most, generator: as in `probe_sensitivities`.
+        wanted: the sites.
+    Raises:
+        UnsupportedModelError: the output is not one tensor, and the divergence has no embedding.
+    """
+    embed = getattr(divergence, "embedding", None)
+    if embed is None and not isinstance(plain, Tensor):
+        raise UnsupportedModelError(
+            "probe sensitivities need one tensor of logits [B, K, *], or a divergence with an "
+            f"embedding; got {type(plain).__name__}; use sensitivity='exact'"
+        )
     if embed is None:
         probes, weight = probes_of(plain, most, generator)
         output: Callable[[Any], Tensor] = _as_it_is
@@ -101,17 +152,11 @@ def probe_sensitivities(
         output = partial(embed, reference=plain)
     for probe in probes:
         samples, row = torch.unique(probe.samples, return_inverse=True)
-        for name, gradients in _gradients(network, inputs, probe, candidates, output):
-            # a sample may have several rows, as the points of a cloud; its errors add up
-            by_sample = after[name].unflatten(0, (inputs.shape[0], -1))
-            activation = by_sample[samples].flatten(0, 1)
-            for number, option in enumerate(candidates[name]):
-                error = layer_error(neurons[name], option, activation, T).sub_(means[name][number])
-                of_probe = error.reshape(samples.numel(), -1)[row]
-                for gradient in gradients:
-                    inner = torch.linalg.vecdot(of_probe, gradient.reshape(row.numel(), -1))
-                    squares[name][number] += float(inner.double().square().sum())
-    return weight * torch.tensor([squares[name] for name in candidates], dtype=torch.float64)
+        for name, gradients in _gradients(network, inputs, probe, wanted, output):
+            yield (
+                name,
+                Gradients(samples=samples, row=row, gradients=gradients, weight=weight),
+            )
 
 
 def _gradients(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from adacal.core.change_rule import ChangeRule
 from adacal.core.converted import Converted
+from adacal.core.network import SpikingNetwork
 from adacal.core.timesteps import CHANGE_TOLERANCE, Rule, check_options, require_logits
 from adacal.methods.adafire import AdaFireOptions, run_adafire
 from adacal.methods.adafire_ssc import SSC_DEFAULTS, check_ssc, run_ssc
@@ -58,28 +59,18 @@ class AdaptiveCalibration(Method):
         if self.ssc is not None:
             check_ssc(self.ssc)
             object.__setattr__(self, "ssc", {**SSC_DEFAULTS, **self.ssc})
-        if self.iat is not None:
-            check_dict("iat", self.iat, IAT_DEFAULTS)
-            check_options(**self.iat)
-            object.__setattr__(self, "iat", _completed(self.iat))
+        object.__setattr__(self, "iat", completed_iat(self.iat))
 
     def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
         """Searches φ, then ρ, then fits the exit rule on the same calibration samples."""
         options = self._adafire()
         network = start(ann, example_input, calibration, options.budget)
-        if self.iat is not None and self.iat["rule"] != "change":
-            frames = example_input.mean(0) if calibration.stream else example_input
-            require_logits(network.ann(frames))  # before a long search
+        require_output_for(self.iat, network, example_input)  # before a long search
         run_adafire(network, calibration, options, self.calibration)
         if self.ssc is not None:
             sensitivity, cost = options.sensitivity, options.cost
             run_ssc(network, calibration, self.ssc, self.calibration, sensitivity, cost)
-        if self.iat is not None:
-            rule = network.fit_exit_rule(
-                calibration.batches, **self.iat, divergence=calibration.divergence
-            )
-            network.exit_rule = rule
-            network.search_log["iat"] = _notes(rule)
+        run_iat(network, calibration, self.iat)
         return network
 
     def _adafire(self) -> AdaFireOptions:
@@ -87,12 +78,39 @@ class AdaptiveCalibration(Method):
         return AdaFireOptions(**self.adafire)
 
 
-def _completed(iat: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options with defaults for what is left out; of rule change only its own."""
+def completed_iat(iat: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the options with defaults for what is left out; of rule change only its own.
+
+    Raises:
+        ConfigError: an unknown option, or one that makes no sense.
+    """
+    if iat is None:
+        return None
+    check_dict("iat", iat, IAT_DEFAULTS)
+    check_options(**iat)
     given = {key: value for key, value in iat.items() if value is not None}
     if given.get("rule") != "change":
         return {**IAT_DEFAULTS, **given}
     return {**CHANGE_DEFAULTS, **{key: given[key] for key in CHANGE_DEFAULTS if key in given}}
+
+
+def require_output_for(
+    iat: Mapping[str, Any] | None, network: SpikingNetwork, example_input: Tensor
+) -> None:
+    """Raises UnsupportedModelError where the rule asked for needs logits and has none."""
+    if iat is not None and iat["rule"] != "change":
+        require_logits(network.ann(example_input.mean(0) if network.stream else example_input))
+
+
+def run_iat(
+    network: SpikingNetwork, calibration: Calibration, iat: Mapping[str, Any] | None
+) -> None:
+    """Fits the exit rule that completed options ask for, if any, and notes it."""
+    if iat is None:
+        return
+    rule = network.fit_exit_rule(calibration.batches, **iat, divergence=calibration.divergence)
+    network.exit_rule = rule
+    network.search_log["iat"] = _notes(rule)
 
 
 def _notes(rule: Rule) -> dict[str, Any]:

@@ -117,6 +117,12 @@ class ActionRecognition(SplitByClass):
     published as `.aedat` files of jAER (AEDAT 2.0, a DAVIS346 in colour), a folder for each action;
     copies spell the folders differently, so only their letters count. Files do not name the person,
     so the split by class may have one person on both sides.
+
+    Only `.aedat` is read: it is what the authors' own scripts open (`snn.py`, `frequency.py`,
+    `sae.py`) and what other public readers expect, one file a recording. A `.mat` form is spoken of
+    as well, but no public description of its layout was found, nor code that reads it (the Adaptive
+    Calibration code takes `.npy` arrays converted beforehand). To guess at the order and origin of
+    the coordinates, the polarities and the unit of time would give wrong pictures without an error.
     """
 
     name, num_classes, sensor, events_per_unit = "action_recognition", 10, (260, 346), 16.0

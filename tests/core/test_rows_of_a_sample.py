@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from adacal.core import network as network_module
+from adacal.core.channel_tables import measure_channels
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.exit_rules import ExitRule
@@ -74,6 +75,18 @@ def test_errors_of_the_rows_of_a_sample_add_up_in_the_table(pool: str) -> None:
     inputs = clouds(8)
     folded, whole = (tables(network, inputs) for network in pair(pool, T=4))
     assert float(whole.sensitivity.min()) > 0
+    assert torch.allclose(folded.sensitivity, whole.sensitivity, rtol=1e-4)
+    assert torch.allclose(folded.cost, whole.cost, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_errors_of_the_rows_of_a_sample_add_up_in_the_table_by_channel(pool: str) -> None:
+    inputs, grid = clouds(8), (-8, -4, 0)
+    folded, whole = (
+        measure_channels(network, inputs, max_spikes=4, divergence=symmetric_kl, grid=grid)
+        for network in pair(pool, T=4)
+    )
+    assert whole.sensitivity.shape == (5 + 6, 3) and float(whole.sensitivity.max()) > 0
     assert torch.allclose(folded.sensitivity, whole.sensitivity, rtol=1e-4)
     assert torch.allclose(folded.cost, whole.cost, rtol=1e-5)
 

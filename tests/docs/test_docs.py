@@ -81,6 +81,27 @@ def test_the_readme_converts_a_network_in_five_lines(tmp_path, monkeypatch) -> N
     assert torch.allclose(names["network"](names["x"]), names["ys"][-1], atol=1e-6)
 
 
+def test_the_page_on_rate_distortion_keeps_to_its_budget_and_its_drop() -> None:
+    import adacal
+
+    generator = torch.Generator().manual_seed(0)
+    ann = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    names = {"adacal": adacal, "ann": ann, "batches": [torch.rand(64, 8, generator=generator)]}
+    (code,) = blocks(CHECKOUT / "docs" / "rate-distortion.md")
+    exec(code, names)
+    assert names["within"]["cost"] <= 1.01 * 20e6
+    assert names["cheapest"]["drop"] <= 0.5 or not names["cheapest"]["within_limit"]
+
+
+def test_the_table_on_rate_distortion_is_what_the_records_give(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "docs")
+    import rate_distortion_page as page
+
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.written(text) == text and text.count("rate-distortion, µJ") == 1
+    assert page.PICTURE.is_file()
+
+
 def test_functions_named_in_the_architecture_page_exist() -> None:
     text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w/]+\.py):(\w+)`", text)

@@ -32,6 +32,7 @@ CLASSES = {
     "adafire": "burst", "adafire_ssc": "burst", "adaptive_calibration": "burst",
     "srp": "binary", "cos": "binary", "snm": "signed", "burst_lipooling": "burst",
     "multi_threshold": "signed", "dcgs": "signed",
+    "rate_distortion": "burst",
 }  # fmt: skip
 ANN, INPUTS, LABELS = trained_small()
 
@@ -179,6 +180,10 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("multi_threshold", {"levels": 0}),
     ("multi_threshold", {"levels": 2.0}),
     ("dcgs", {"levels": True}),
+    *[("rate_distortion", wrong) for wrong in (
+        {"budget": 2.5}, {"ratio": 0.0}, {"max_drop": -1.0}, {"max_spikes": 0}, {"unit": "joule"},
+        {"samples": 0}, {"check": 1.0}, {"calibration": "heavy"}, {"iat": {"rule": "vote"}},
+    )],
 ]  # fmt: skip
 
 
@@ -195,6 +200,14 @@ def test_each_part_of_adaptive_calibration_can_be_left_out(part: str) -> None:
     assert part not in network.search_log and "adafire" in network.search_log
     if part == "iat":
         assert network.predict(INPUTS[:5]).timesteps.tolist() == [4] * 5
+
+
+def test_rate_distortion_takes_an_exit_rule_and_a_limit_of_what_may_be_lost() -> None:
+    network = built("rate_distortion", T=8, max_drop=5.0, iat={"rule": "accuracy"})
+    assert network.search_log["rate_distortion"]["drop"] <= 5
+    assert network.search_log["iat"]["score"] == "entropy"
+    assert network.predict(INPUTS).timesteps.float().mean() < 8
+    assert built("rate_distortion").predict(INPUTS[:5]).timesteps.tolist() == [4] * 5
 
 
 def test_adaptive_calibration_saves_steps() -> None:

@@ -70,6 +70,7 @@ def test_an_event_dataset_and_a_model_make_a_task_of_its_sensor(tmp_path, data, 
     [
         ("mnist_points", "pointnet_small", Classification3D, (2, 10)),
         ("mnist_points", "pointnet_small_mean", Classification3D, (2, 10)),
+        ("mnist_points", "pointnet_small_tnet", Classification3D, (2, 10)),
         ("mnist_points_parts", "pointnet_parts_small", PartSegmentation3D, (2, 4, 1024)),
     ],
 )

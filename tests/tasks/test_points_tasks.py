@@ -31,6 +31,7 @@ POINTNET: dict[str, Any] = {
 SHIPPED = {
     "mnist_points_pointnet_small_light": "classification3d",
     "mnist_points_pointnet_small_mean_light": "classification3d",
+    "mnist_points_pointnet_small_tnet_light": "classification3d",
 }
 PARTS = {**POINTNET, "type": "pointnet_parts"}
 DATA = {"type": "mnist_points", "num_points": 64}

@@ -5,4 +5,5 @@ model = dict(
     local_widths=(64, 64),
     widths=(256,),
     hidden=(128, 64),
+    dropout=0.0,
 )

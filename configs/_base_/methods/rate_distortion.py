@@ -1,0 +1,2 @@
+# Thresholds of every channel chosen within the cost of a uniform φ.
+method = dict(type="rate_distortion", budget=4)
