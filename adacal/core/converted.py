@@ -18,8 +18,9 @@ class Prediction:
     Attributes:
         output: mean over the steps run, same nest as the ANN's output.
         timesteps: steps used by each sample, shape [B]; 0 for an ANN.
-        by_step: running mean of logits after 1 … T steps, shape [T, B, K]; None for other outputs,
-            for networks without steps, and where samples left early.
+        by_step: running mean of logits after 1 … T steps, shape [T, B, K], of those after a
+            warm-up; None for other outputs, for networks without steps, and where samples left
+            early.
     """
 
     output: Any
@@ -33,10 +34,10 @@ class SiteReport:
 
     Attributes:
         name, function: where and what it was.
-        kind: `burst`, `capped`, `signed` or `analogue`.
+        kind: `burst`, `capped`, `signed` (negative spikes) or `analogue`.
         shape: shape of one sample.
         threshold_mean, threshold_min, threshold_max: over channels, activation units.
-        max_spikes: φ.
+        max_spikes: φ; of neurons of several levels the largest, in units of the smallest.
         ratio: ρ that SSC multiplied the threshold by.
         rate: spikes a neuron and step in the last metered run, if there was one.
     """
@@ -57,11 +58,13 @@ class Converted(ABC):
     """A network ready to be measured.
 
     Attributes:
-        T: steps of a full run.
+        T: steps of a full run, those of a warm-up included.
+        warmup: those of them whose output is not used.
         search_log: JSON-able notes of what a search chose.
     """
 
     T: int
+    warmup: int = 0
     search_log: dict[str, Any]
 
     @abstractmethod

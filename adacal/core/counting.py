@@ -81,12 +81,12 @@ class SynapseCounter:
         Args:
             site: where they come from.
             counts: spike counts, shape [steps, B*m, C, *]; codes of a quantised network where the
-                pass has no steps: their set bits count as spikes.
+                pass has no steps, and of neurons of several levels: their set bits count as spikes.
             threshold: θ, broadcastable to one step.
         """
         layout = self._active()
         magnitude = counts.abs() if site.kind == "signed" else counts
-        if layout.steps == 0:
+        if layout.steps == 0 or site.coding != "counts":
             magnitude = tags.set_bits(magnitude)
         rows = per_step(magnitude.flatten(0, 1), layout)
         events = per_step((magnitude != 0).to(counts.dtype).flatten(0, 1), layout)
@@ -99,7 +99,9 @@ class SynapseCounter:
         if self.keep_graph:
             rows = rows.detach().requires_grad_()
             self.leaves[site.name] = rows
-        return Tag(spikes=rows, events=events, scale=threshold)
+        # of changes the receiver makes values that are no whole number of thresholds
+        scale = None if site.coding == "changes" else threshold
+        return Tag(spikes=rows, events=events, scale=scale, coding=site.coding)
 
     def activated(self, site: Site, rows: Tensor) -> None:
         """Takes the activations of a site that computes as in the ANN."""

@@ -22,12 +22,14 @@ class Layout:
         reference: whether the first block is the ANN stream.
         batch: samples B in a block.
         T: steps of the whole run (equal to `steps`, except in a stepwise run).
+        warmup: steps of the whole run after which neurons and temporal rules start afresh.
     """
 
     steps: int
     reference: bool
     batch: int
     T: int
+    warmup: int = 0
 
     @property
     def blocks(self) -> int:
@@ -60,6 +62,18 @@ class Layout:
         if self.reference:
             return blocks[0], blocks[1:]
         return None, blocks
+
+    def phases(self, before: int) -> list[int]:
+        """Lengths of the pieces of this pass that do not start afresh within, in order.
+
+        Args:
+            before: steps of the run before this pass.
+
+        >>> Layout(steps=6, reference=False, batch=1, T=6, warmup=2).phases(0)
+        [2, 4]
+        """
+        first = self.warmup - before
+        return [first, self.steps - first] if 0 < first < self.steps else [self.steps]
 
     def join(self, reference: Tensor | None, steps: Tensor, dim: int = 0) -> Tensor:
         """Puts two streams back into one tensor of rows; the inverse of `split`."""

@@ -22,6 +22,7 @@ from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout, RunState
 from adacal.core.nests import join_tensors, map_tensors
 from adacal.core.neuron import BurstNeuron, NeuronState
+from adacal.core.phases import as_fired, require_plain
 from adacal.core.sites import OnActivation, Site
 from adacal.core.traces import Trace, is_rows, set_trace, trace_of
 
@@ -46,6 +47,7 @@ class SpikingNetwork(Converted):
         windows: elements that max pools choose one from, by site; of sites that nothing else reads.
         weight_changes: added to weights for the spiking stream (advanced calibration), by module.
         exit_rule: early exit used by `predict`, if set.
+        warmup: first steps of the T whose output is not used; see `adacal.core.phases`.
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
     """
 
@@ -60,6 +62,7 @@ class SpikingNetwork(Converted):
         stream: bool = False,
         event_input: bool = False,
         sample_shape: Sequence[int] | None = None,
+        warmup: int = 0,
     ) -> None:
         check_whole("T", T, example=8)
         check_choice("max_pool option", max_pool, get_args(MaxPool))
@@ -73,6 +76,7 @@ class SpikingNetwork(Converted):
         self.stream = stream
         self.event_input = event_input
         self.sample_shape = sample_shape
+        self.warmup = warmup
         self.neurons: dict[str, BurstNeuron] = {}
         self.sites: list[Site] = []
         self.synaptic_calls: dict[str, int] = {}
@@ -89,7 +93,10 @@ class SpikingNetwork(Converted):
         return self._mean(self._outputs(inputs, None))
 
     def steps(self, inputs: Tensor) -> Any:
-        """Returns the running mean of the output after 1 … T steps, each tensor [T, B, ...]."""
+        """Returns the running mean of the output after 1 … T steps, each tensor [T, B, ...].
+
+        After a warm-up the first is that of the first step whose output is used.
+        """
         return map_tensors(self._outputs(inputs, None), is_rows, self._running)
 
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
@@ -135,7 +142,7 @@ class SpikingNetwork(Converted):
             index: 0 for the first step.
             meter: counts this step.
         """
-        layout = Layout(steps=1, reference=False, batch=inputs.shape[0], T=self.T)
+        layout = self._layout(1, inputs.shape[0])
         return self._pass(inputs.clone(), layout, meter, state, index)
 
     @torch.no_grad()
@@ -166,6 +173,7 @@ class SpikingNetwork(Converted):
 
         Returns the ANN's raw output, the SNN's mean output, and the mode (for what it saw).
         """
+        require_plain(self)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
         layout = Layout(steps=self.T, reference=True, batch=batch, T=self.T)
         if self.stream:
@@ -279,7 +287,7 @@ class SpikingNetwork(Converted):
             rows, batch = inputs.flatten(0, 1).clone(), inputs.shape[1]
         else:
             rows, batch = inputs.repeat(self.T, *[1] * (inputs.dim() - 1)), inputs.shape[0]
-        layout = Layout(steps=self.T, reference=False, batch=batch, T=self.T)
+        layout = self._layout(self.T, batch)
         with torch.set_grad_enabled(meter is not None and meter.keep_graph):
             return self._pass(rows, layout, meter, None, 0)
 
@@ -307,9 +315,10 @@ class SpikingNetwork(Converted):
             memory = None
             if state is not None:
                 memory = state.neurons.setdefault(site.name, NeuronState())
-            counts, theta = self.neurons[site.name].scan(current, self.T, memory)
-            tag = meter.fired(site, counts, theta) if meter is not None else None
-            return counts.mul_(theta).flatten(0, 1), tag
+            neuron = self.neurons[site.name]
+            counts, theta = neuron.scan(current, self.T, memory)
+            tag = meter.fired(as_fired(site, neuron), counts, theta) if meter is not None else None
+            return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
 
         mode = SpikingMode(
             self.module,
@@ -337,6 +346,9 @@ class SpikingNetwork(Converted):
             )
         return outputs
 
+    def _layout(self, steps: int, batch: int) -> Layout:
+        return Layout(steps=steps, reference=False, batch=batch, T=self.T, warmup=self.warmup)
+
     def _check(self, inputs: Any) -> None:
         check_whole("T", self.T, example=8)
         check_batch(inputs, stream=self.stream, T=self.T, sample=self.sample_shape)
@@ -345,13 +357,16 @@ class SpikingNetwork(Converted):
         if meter is not None:
             self._rates = {name: meter.rate(name) for name in self.neurons}
 
+    def _used(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(0, (self.T, -1))[self.warmup :]
+
     def _running(self, rows: Tensor) -> Tensor:
-        total = rows.unflatten(0, (self.T, -1)).cumsum(0)
-        count = torch.arange(1, self.T + 1).to(total)
+        total = self._used(rows).cumsum(0)
+        count = torch.arange(1, total.shape[0] + 1).to(total)
         return total / count.reshape(-1, *[1] * (total.dim() - 1))
 
     def _mean(self, outputs: Any) -> Any:
-        return map_tensors(outputs, is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))
+        return map_tensors(outputs, is_rows, lambda t: self._used(t).mean(0))
 
 
 def _site_report(
@@ -363,10 +378,11 @@ def _site_report(
     threshold = torch.as_tensor(neuron.threshold, dtype=torch.float32)
     return replace(
         report,
+        kind=as_fired(site, neuron).kind,
         threshold_mean=float(threshold.mean()),
         threshold_min=float(threshold.min()),
         threshold_max=float(threshold.max()),
-        max_spikes=neuron.max_spikes,
+        max_spikes=neuron.largest_output,
         ratio=neuron.ratio,
         rate=rates.get(site.name),
     )

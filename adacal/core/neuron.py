@@ -9,10 +9,19 @@ import torch
 from torch import Tensor
 
 from adacal.core.checks import check_choice, check_whole
-from adacal.core.errors import ConfigError, InputError
+from adacal.core.errors import ConfigError, InputError, UnsupportedModelError
 from adacal.core.kernels import BurstParameters, burst_scan, capped_scan, signed_scan
+from adacal.core.rivals import (
+    change_scan,
+    decoded,
+    gated_scan,
+    level_scan,
+    memory_scan,
+    offset_scan,
+)
 
 Kind = Literal["burst", "capped", "signed"]
+Dynamics = Literal["plain", "gated", "offset", "memory", "levels", "changes"]
 Value = Tensor | float
 
 
@@ -41,6 +50,11 @@ class BurstNeuron:
         cap: upper bound of the activation for `capped`, activation units.
         slope: slope of the negative side for `signed`, scalar or shape [C].
         ratio: ρ by which SSC has multiplied the threshold; for the report only.
+        dynamics: `plain`; or one of `adacal.core.rivals`: `gated` and `offset` have a warm-up,
+            `memory`, `levels` and `changes` send negative spikes, too. All stand in for ReLU only.
+        warmup: steps before the neurons start afresh, for `gated` and `offset`.
+        levels: number of thresholds for `levels` and `changes`; `threshold` is the smallest, each
+            of the others twice the one before.
         spread_half_threshold: add θ/(2T) at every step instead of starting at θ/2 (parity with
             SNN Calibration's code); needs `steps` at run time.
     """
@@ -55,6 +69,20 @@ class BurstNeuron:
     slope: Value | None = None
     ratio: float = 1.0
     spread_half_threshold: bool = False
+    dynamics: Dynamics = "plain"
+    warmup: int = 0
+    levels: int = 1
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it sends negative spikes."""
+        return self.kind == "signed" or self.dynamics in {"memory", "levels", "changes"}
+
+    @property
+    def largest_output(self) -> int:
+        """Most that it sends in one step, in thresholds: φ, or of several levels the largest."""
+        several = self.dynamics in {"levels", "changes"}
+        return 2 ** (self.levels - 1) if several else self.max_spikes
 
     def parameters(self, sample: Tensor, T: int) -> BurstParameters:
         """Returns the parameters broadcastable to one step of current.
@@ -68,6 +96,7 @@ class BurstNeuron:
         """
         check_whole("max_spikes", self.max_spikes)
         check_choice("kind of neuron", self.kind, get_args(Kind))
+        check_choice("dynamics of neurons", self.dynamics, get_args(Dynamics))
         theta = self._broadcast(self.threshold, sample)
         if not bool(((theta > 0) & torch.isfinite(theta)).all()):
             raise ConfigError(
@@ -101,11 +130,13 @@ class BurstNeuron:
             state: memory of a stepwise run, changed in place; None starts afresh.
         Returns:
             Spike counts, shape of `current` (signed for `signed`), and θ broadcastable to it;
-            their product is the output.
+            their product is the output, for `changes` after `received`.
         """
         parameters = self.parameters(current[0], T)
         memory = state.tensors if state is not None else {}
-        if self.kind == "burst":
+        if self.dynamics != "plain":
+            counts, kept = self._scan_rival(current, parameters, memory, state)
+        elif self.kind == "burst":
             counts, membrane = burst_scan(current, parameters, memory.get("membrane"))
             kept = {"membrane": membrane}
         elif self.kind == "capped":
@@ -130,6 +161,55 @@ class BurstNeuron:
             state.tensors = kept
             state.step += current.shape[0]
         return counts, parameters.threshold
+
+    def _scan_rival(
+        self,
+        current: Tensor,
+        parameters: BurstParameters,
+        memory: dict[str, Tensor],
+        state: NeuronState | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.kind != "burst":
+            raise UnsupportedModelError(
+                f"neurons with {self.dynamics} dynamics stand in for ReLU only and this activation "
+                f"is {self.kind}; take another method, or a network with ReLU"
+            )
+        membrane, fired = memory.get("membrane"), memory.get("fired")
+        if self.dynamics == "gated":
+            step = state.step if state is not None else 0
+            counts, membrane, gate = gated_scan(
+                current, parameters, self.warmup, membrane, memory.get("gate"), step
+            )
+            return counts, {"membrane": membrane, "gate": gate}
+        if self.dynamics == "offset":
+            if state is not None:
+                raise UnsupportedModelError(
+                    "neurons with offsets hear their whole warm-up before they fire, so they "
+                    "cannot run step by step; run all steps at once, with predict()"
+                )
+            return offset_scan(current, parameters, self.warmup), {}
+        if self.dynamics == "changes":
+            step = state.step if state is not None else 0
+            before = memory.get("estimate")
+            counts, membrane, fired, estimate = change_scan(
+                current, parameters, self.levels, membrane, fired, before, step
+            )
+            kept = {"membrane": membrane, "fired": fired, "estimate": estimate}
+            return counts, kept if before is None else {**kept, "before": before}
+        if self.dynamics == "memory":
+            counts, membrane, fired = memory_scan(current, parameters, membrane, fired)
+        else:
+            counts, membrane, fired = level_scan(current, parameters, self.levels, membrane, fired)
+        return counts, {"membrane": membrane, "fired": fired}
+
+    def received(self, counts: Tensor, state: NeuronState | None = None) -> Tensor:
+        """Returns what the layers behind make of the counts of `scan`, given the same state.
+
+        The counts themselves, except for `changes`, which are added to the rate before them.
+        """
+        if self.dynamics != "changes":
+            return counts
+        return decoded(counts, state.tensors.get("before") if state is not None else None)
 
     def activation(self, pre_activation: Tensor) -> Tensor:
         """Returns what the ANN computes here: relu, capped relu or leaky relu."""

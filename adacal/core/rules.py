@@ -52,12 +52,15 @@ def apply_rule(
         return function(*args, **kwargs)
     out_dim = dim if out_dim is None else out_dim
     before = state.step if state is not None else 0
+    if state is not None and before == layout.warmup:
+        state.inputs, state.outputs = [], []
+    pieces = layout.phases(before)
     cumulated: list[Tensor] = []
-    count = _counts(before + 1, layout.steps)
+    count = _counts(before, pieces, layout.warmup)
 
     def cumulate(tensor: Tensor) -> Tensor:
         reference, steps = layout.split(tensor, where, dim)
-        total = steps.cumsum(0)
+        total = torch.cat([piece.cumsum(0) for piece in steps.split(pieces)])
         if state is not None and state.inputs:
             total = total + state.inputs[len(cumulated)]
         cumulated.append(total[-1])
@@ -76,8 +79,11 @@ def apply_rule(
             total = total * _along_steps(count, total)
         first = state.outputs[len(emitted)] if state is not None and state.outputs else None
         emitted.append(total[-1])
-        start = torch.zeros_like(total[:1]) if first is None else first.unsqueeze(0)
-        return layout.join(reference, total.diff(dim=0, prepend=start), out_dim)
+        start = torch.zeros_like(total[:1])
+        starts = [start if first is None else first.unsqueeze(0), start]
+        parts = zip(total.split(pieces), starts, strict=False)
+        change = torch.cat([part.diff(dim=0, prepend=start) for part, start in parts])
+        return layout.join(reference, change, out_dim)
 
     def differs(tensor: Tensor) -> bool:
         return tensor.is_floating_point() and tensor.dim() > out_dim
@@ -94,8 +100,13 @@ def apply_rule(
     return out
 
 
-def _counts(first: int, steps: int) -> Tensor:
-    return torch.arange(first, first + steps, dtype=torch.float32)
+def _counts(before: int, pieces: list[int], warmup: int) -> Tensor:
+    """How many steps each step of this pass is the last of, since things started afresh."""
+    done = before - warmup if before >= warmup else before
+    starts = [done + 1, 1]
+    return torch.cat(
+        [torch.arange(a, a + n, dtype=torch.float32) for a, n in zip(starts, pieces, strict=False)]
+    )
 
 
 def _along_steps(count: Tensor, like: Tensor) -> Tensor:

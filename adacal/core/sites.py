@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
 from adacal.core.calls import Call
 from adacal.core.traces import Trace
+
+Coding = Literal["counts", "powers", "changes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class Site:
         channel_dim: dimension of the channels.
         cap, slope: parameters of `capped` and `signed`.
         rows: rows of a sample, as the points of a cloud.
+        coding: what its spikes say: `counts` of thresholds, each spike one; `powers` of two, each
+            one spike, so that counts cost their set bits; `changes` of the rate by such powers.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Site:
     cap: float | None = None
     slope: Tensor | float | None = None
     rows: int = 1
+    coding: Coding = "counts"
 
 
 class OnActivation(Protocol):

@@ -20,6 +20,7 @@ from adacal.core import dimensions, functions, pooling
 from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.replay import replay
+from adacal.core.sites import Coding
 from adacal.core.traces import known_of, trace_of
 
 _UNCHANGED = functions.names(
@@ -40,12 +41,14 @@ class Tag:
         events: as `spikes`, a burst counts once.
         analogue: 1 where an element is no spike (after a concat with analogue values), else 0.
         scale: θ of each element, broadcastable to one row, while it is known.
+        coding: what the spikes say, see `Site`.
     """
 
     spikes: Tensor
     events: Tensor
     analogue: Tensor | None = None
     scale: Tensor | None = None
+    coding: Coding = "counts"
 
 
 def tag_of(tensor: Any) -> Tag | None:
@@ -194,6 +197,7 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
         events=join([tag.events for tag in parts]),
         analogue=join(masks) if any(tag.analogue is not None for tag in parts) else None,
         scale=join(scales) if len(scales) == len(parts) else None,
+        coding=_of_all(parts),
     )
 
 
@@ -217,6 +221,8 @@ def _summed_by_einsum(call: Call) -> Tag | None:
 def _max_pooled(
     tag: Tag, call: Call, result: Any, layout: Layout, *, keep_graph: bool
 ) -> Tag | None:
+    if tag.coding == "changes":  # of which any may change the largest rate
+        return _sum_pooled(tag, call)
     if tag.scale is None or tag.analogue is not None:
         return None
     source = call.args[0]
@@ -227,7 +233,7 @@ def _max_pooled(
     if not torch.equal(scale, smallest):
         return None  # spikes of different worth: the largest is no number of spikes
     counts = (values / scale).round().abs()
-    if layout.steps == 0:
+    if layout.steps == 0 or tag.coding == "powers":
         counts = set_bits(counts)
     spikes = per_step(counts, layout, at)
     events = per_step((counts != 0).to(counts.dtype), layout, at)
@@ -237,7 +243,7 @@ def _max_pooled(
         # with respect to an input spike is then its mean fan-out.
         share = spikes / window.spikes.detach().clamp_min(1e-12)
         spikes = window.spikes * share
-    return Tag(spikes=spikes, events=events, scale=scale)
+    return Tag(spikes=spikes, events=events, scale=scale, coding=tag.coding)
 
 
 def _sum_pooled(tag: Tag, call: Call) -> Tag | None:
@@ -271,8 +277,11 @@ def _replayed(tag: Tag, call: Call) -> Any:
         masks = analogue if analogue is not None else [None] * len(spikes)
         scales = scale if scale is not None else [None] * len(spikes)
         parts = zip(spikes, events, masks, scales, strict=True)
-        return [Tag(spikes=s, events=e, analogue=a, scale=first(c)) for s, e, a, c in parts]
-    return Tag(spikes=spikes, events=events, analogue=analogue, scale=first(scale))
+        made = [Tag(spikes=s, events=e, analogue=a, scale=first(c)) for s, e, a, c in parts]
+        return [replace(part, coding=tag.coding) for part in made]
+    return Tag(
+        spikes=spikes, events=events, analogue=analogue, scale=first(scale), coding=tag.coding
+    )
 
 
 def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: int) -> Any:
@@ -288,7 +297,14 @@ def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
         spikes=change(tag.spikes),
         events=change(tag.events),
         analogue=change(tag.analogue) if tag.analogue is not None else None,
+        coding=tag.coding,
     )
+
+
+def _of_all(tags: list[Tag]) -> Coding:
+    """The coding of a concatenation; of parts that differ, the one that costs the most care."""
+    order: tuple[Coding, ...] = ("changes", "powers", "counts")
+    return next(coding for coding in order if any(tag.coding == coding for tag in tags))
 
 
 def _row_dim(tensor: Tensor) -> int:

@@ -20,6 +20,7 @@ from adacal.core.exit_rules import ExitRule, Score
 from adacal.core.inputs import joined_inputs, listed
 from adacal.core.layout import RunState
 from adacal.core.nests import collect, refill
+from adacal.core.phases import refuse_warmup
 from adacal.core.traces import is_rows
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def fit_exit_rule(
         UnsupportedModelError: the output is not logits, for another rule than `change`.
     """
     check_options(score, rule, base, tolerance)
+    refuse_warmup(network)
     if rule == "change":
         share = CHANGE_TOLERANCE if tolerance is None else tolerance
         return _fit_change(network, joined_inputs(batches, network), share, divergence)
@@ -178,6 +180,7 @@ def run_until_confident(
         raise ConfigError(
             f"an exit rule is what network.fit_exit_rule(...) returns; got {rule!r}; fit one"
         )
+    refuse_warmup(network)
     if len(rule.thresholds) < network.T:
         raise ConfigError(
             f"the exit rule knows {len(rule.thresholds)} steps and the network runs {network.T}; "

@@ -139,6 +139,15 @@ def calibrate(
     return found
 
 
+def note_divergence(network: SpikingNetwork, calibration: Calibration) -> None:
+    """Notes the divergence from the ANN as the network now is; for what `calibrate` cannot see."""
+    found = []
+    for inputs, _ in calibration.batches:
+        frames = inputs.mean(0) if calibration.stream else inputs
+        found.append(calibration.divergence(network.ann(frames), network(inputs)))
+    network.search_log["calibration_divergence"] = float(torch.cat(found).mean())
+
+
 def check_max_spikes(method: Method, value: int) -> None:
     """Raises ConfigError unless φ is a whole number of at least 1."""
     check_whole(f"{method.name}.max_spikes", value, example=4)

@@ -1,7 +1,9 @@
 """Threshold = a high quantile of the activation (robust normalisation).
 
 Card:   data: calibration inputs, no labels | weights: untouched | passes: 1 | spikes: binary
-Source: Rueckauer et al. 2017, section 2.2.2. Differs: quantile of a bounded sample of positions.
+Source: Rueckauer et al. 2017, section 2.2.2; with its reset by subtraction this is also RMP-SNN
+        (Han et al., CVPR 2020: soft reset, threshold from activations). Differs: quantile of a
+        bounded sample of positions, start at half a threshold.
 """
 
 from __future__ import annotations

@@ -68,8 +68,9 @@ def _steps(record: RunRecord) -> Iterator[str]:
     mean = sum(steps * count for steps, count in enumerate(histogram)) / max(record.n_test, 1)
     if not math.isclose(mean, record.timesteps.mean, rel_tol=RELATIVE, abs_tol=1e-9):
         yield f"mean steps are {record.timesteps.mean:g}, but the histogram has {mean:g}"
-    if len(histogram) - 1 > record.T:
-        yield f"samples ran {len(histogram) - 1} steps of {record.T}"
+    allowed = record.T + record.timesteps.warmup
+    if len(histogram) - 1 > allowed:
+        yield f"samples ran {len(histogram) - 1} steps of {allowed}"
 
 
 def _strictness(record: RunRecord) -> Iterator[str]:

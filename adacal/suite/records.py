@@ -75,10 +75,14 @@ class EnergyNumbers(_Part):
 
 
 class Timesteps(_Part):
-    """Steps used; `histogram[t]` counts the test samples that stopped after t steps."""
+    """Steps used; `histogram[t]` counts the test samples that stopped after t steps.
+
+    `warmup`: steps before the T whose output is used; they are among those used and paid for.
+    """
 
     mean: float
     histogram: list[int]
+    warmup: int = 0
     metric_by_step: list[float] | None = None
     ms_per_step: float | None = None
 

@@ -147,6 +147,7 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         timesteps=Timesteps(
             mean=float(steps.mean()),
             histogram=[int(n) for n in np.bincount(steps.astype(np.int64))],
+            warmup=converted.warmup,
             metric_by_step=watch.metric_by_step(),
             ms_per_step=task.ms_per_step if config.uses_T else None,
         ),

@@ -30,6 +30,8 @@ CLASSES = {
     "ann": "none", "quantized_ann": "quantised", "max_norm": "binary", "percentile_norm": "binary",
     "snn_calibration_light": "binary", "snn_calibration_advanced": "binary", "burst": "burst",
     "adafire": "burst", "adafire_ssc": "burst", "adaptive_calibration": "burst",
+    "srp": "binary", "cos": "binary", "snm": "signed", "burst_lipooling": "burst",
+    "multi_threshold": "signed", "dcgs": "signed",
     "rate_distortion": "burst",
 }  # fmt: skip
 ANN, INPUTS, LABELS = trained_small()
@@ -165,6 +167,19 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("adaptive_calibration", {"iat": {"bass": 0.6}}),
     ("adaptive_calibration", {"iat": {"rule": "change", "tolerance": 0.0}}),
     ("adaptive_calibration", {"calibration": "heavy"}),
+    *[(name, {"warmup": value}) for name in ("srp", "cos") for value in (0, 2.5, True, "4")],
+    *[
+        (name, {"threshold": "matched"})
+        for name in ("srp", "cos", "snm", "multi_threshold", "dcgs")
+    ],
+    *[
+        (name, {"level": 99.9})
+        for name in ("srp", "cos", "snm", "multi_threshold", "burst_lipooling")
+    ],
+    ("burst_lipooling", {"max_spikes": 0}),
+    ("multi_threshold", {"levels": 0}),
+    ("multi_threshold", {"levels": 2.0}),
+    ("dcgs", {"levels": True}),
     *[("rate_distortion", wrong) for wrong in (
         {"budget": 2.5}, {"ratio": 0.0}, {"max_drop": -1.0}, {"max_spikes": 0}, {"unit": "joule"},
         {"samples": 0}, {"check": 1.0}, {"calibration": "heavy"}, {"iat": {"rule": "vote"}},

@@ -39,7 +39,7 @@ LIGHT = "snn_calibration_light"
         (("cifar10", "vgg16"), ADVANCED, "", 32, 93.71),
         (("cifar10", "resnet20_wide"), ADVANCED, "", 16, 94.33),  # that file's ResNet-20 is wide
         (("cifar10", "vgg16"), LIGHT, "(threshold=mmse, repeats=1)", 16, 93.3),
-        (("imagenet", "vgg16"), "burst", "(max_spikes=5)", 32, 71.41),
+        (("imagenet", "vgg16"), "burst_lipooling", "(max_spikes=5)", 32, 71.41),
     ],
 )
 def test_the_shipped_names_lead_to_our_rows(

@@ -34,7 +34,7 @@ def record() -> RunRecord:
 
 def as_first_schema(record: RunRecord) -> dict[str, Any]:
     values = json.loads(record.to_json())
-    del values["wall"], values["shared"]
+    del values["wall"], values["shared"], values["timesteps"]["warmup"]
     return {**values, "schema_version": 1}
 
 

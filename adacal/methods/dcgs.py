@@ -1,0 +1,36 @@
+"""Differential coding: neurons of several thresholds that send changes of their rate only.
+
+Card:   data: calibration inputs, no labels | weights: untouched | passes: 2 | spikes: signed,
+        one of n sizes a step
+Source: Huang et al., "Differential coding for training-free ANN-to-SNN conversion" (DCGS, ICML
+        2025), from the paper's public code as a fork keeps it: a silent neuron counts as going on
+        at its rate, potentials start at 0, a level fires at 3/4 of its size, a negative one only
+        what was sent before, the largest threshold is the 99.9 % quantile of the channel. Spikes
+        cost as in `multi_threshold`; behind a max pool every spike of its window is charged. Not
+        charged: keeping the rates, a division by t a neuron and step, and the paper's extra step
+        without input that finds the biases. Differs: no threshold iteration, which fits the largest
+        threshold to a normal distribution; threshold="mmse" fits it to the activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from adacal.core.converted import Converted
+from adacal.methods.base import METHODS, Calibration
+from adacal.methods.multi_threshold import MultiThreshold
+
+
+@METHODS.register_module(name="dcgs")
+@dataclass(frozen=True, kw_only=True)
+class Dcgs(MultiThreshold):
+    """Multi-threshold neurons with differential coding; options as of `MultiThreshold`."""
+
+    name: ClassVar[str] = "dcgs"
+
+    def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
+        """Sets thresholds as without differential coding."""
+        return self.converted(ann, example_input, calibration, "changes")
