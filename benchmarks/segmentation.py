@@ -1,7 +1,7 @@
 # Segmentation: a small network converted whole and, as most of the literature does, backbone only.
 #
 # A cell costs T forwards of all 500 test images; φ other than 4 runs one seed, whole network only,
-# and SSC stops at T=8. About 25 minutes on one core.
+# and SSC and rate-distortion thresholds stop at T=8. About 30 minutes on one core.
 tasks = ["digit_masks"]
 models = ["digit_fcn", "digit_fcn_backbone_only"]
 methods = [
@@ -13,6 +13,8 @@ methods = [
     dict(name="burst", max_spikes=8),
     "adafire",
     "adafire_ssc",
+    dict(name="rate_distortion", budget=1),
+    "rate_distortion",
 ]
 T = [2, 4, 8, 16]
 seeds = [0, 1, 2]
@@ -22,4 +24,6 @@ exclude = [
     dict(method=["burst(max_spikes=2)", "burst(max_spikes=8)", "quantized_ann"], seed=[1, 2]),
     dict(model="digit_fcn_backbone_only", method=["burst(max_spikes=2)", "burst(max_spikes=8)"]),
     dict(T=[2, 16], method="adafire_ssc"),
+    dict(T=16, method="rate*"),
+    dict(model="digit_fcn_backbone_only", method="rate*"),
 ]

@@ -127,6 +127,18 @@ BLOCKS = {
             ("AdaFire at the energy of φ=4", "adafire", 4),
             ("AdaFire at the energy of φ=4", "adafire", 8),
             ("AdaFire + SSC, measured", "adafire_ssc", 8),
+            *(
+                (
+                    "rate-distortion at the energy of φ=1",
+                    "rate_distortion(budget=1, max_spikes=16)",
+                    T,
+                )
+                for T in (4, 8)
+            ),
+            *(
+                ("rate-distortion at the energy of φ=4", "rate_distortion(max_spikes=16)", T)
+                for T in (2, 4, 8)
+            ),
         ),
         last=None,
         note=" [64 samples]",
