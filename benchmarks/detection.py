@@ -1,7 +1,8 @@
 # Detection: a small detector converted whole and, as most of the literature does, backbone only.
 #
 # A cell costs T forwards of the test images, so the first 250 of 1,000 are used; other φ than 4 run
-# with one seed, and they, SSC and rate-distortion thresholds stop at T=8. About 30 minutes on one core.
+# with one seed, and they, SSC and rate-distortion thresholds stop at T=8. About 30 minutes on one
+# core.
 tasks = [dict(name="digit_scenes", max_test_samples=250)]
 models = ["digit_atss", "digit_atss_backbone_only"]
 methods = [
