@@ -133,7 +133,7 @@ BLOCKS = {
                     "rate_distortion(budget=1, max_spikes=16)",
                     T,
                 )
-                for T in (4, 8)
+                for T in (2, 4, 8)
             ),
             *(
                 ("rate-distortion at the energy of φ=4", "rate_distortion(max_spikes=16)", T)
