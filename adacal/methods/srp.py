@@ -13,43 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor, nn
-
-from adacal.core.checks import check_choice, check_number, check_whole
-from adacal.core.converted import Converted
-from adacal.core.phases import set_dynamics
-from adacal.methods.base import METHODS, Calibration, Method, calibrate, note_divergence, start
+from adacal.methods.base import METHODS
+from adacal.methods.two_phases import TwoPhases
 
 
 @METHODS.register_module(name="srp")
 @dataclass(frozen=True, kw_only=True)
-class Srp(Method):
-    """Residual membrane potential, in two phases.
-
-    Attributes:
-        warmup: the paper's τ, steps of the first phase.
-        threshold: `mmse`, `percentile` or `max`.
-        level: quantile for `percentile`, in (0, 1].
-        per_channel: one threshold a channel, else one a layer.
-    """
-
-    warmup: int = 4
-    threshold: Literal["mmse", "percentile", "max"] = "mmse"
-    level: float = 0.999
-    per_channel: bool = True
+class Srp(TwoPhases):
+    """Residual membrane potential, in two phases; `warmup` is the paper's τ."""
 
     name: ClassVar[str] = "srp"
-
-    def __post_init__(self) -> None:
-        check_whole("srp.warmup", self.warmup, example=4)
-        check_choice("srp.threshold", self.threshold, ("mmse", "percentile", "max"))
-        check_number("srp.level", self.level, 0, 1, above=True, example=0.999)
-
-    def build(self, ann: nn.Module, example_input: Tensor, calibration: Calibration) -> Converted:
-        """Sets thresholds, then the gates and the warm-up."""
-        network = start(ann, example_input, calibration, max_spikes=1)
-        options = {"level": self.level, "per_channel": self.per_channel}
-        calibrate(network, calibration, "none", threshold=self.threshold, **options)
-        set_dynamics(network, "gated", warmup=self.warmup)
-        note_divergence(network, calibration)
-        return network
+    dynamics: ClassVar[Literal["gated", "offset"]] = "gated"

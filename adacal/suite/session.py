@@ -179,7 +179,7 @@ def pick_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros(1, device=name).cpu()  # meta has no values to copy
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"device '{name}' cannot be used here ({reason}); try cpu") from error
     return "cpu" if torch.device(name).type == "cpu" else name
