@@ -21,12 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adacal.core.checks import check_whole
 from adacal.suite.registry import DATASETS
-from tasks.data.generated import GeneratedFolder, generated_folder
+from tasks.data.generated_scenes import GeneratedScenes
 from tasks.data.scenes import Scene, SceneStyle, compose_scenes
 from tasks.openmmlab.building import Library
-from tasks.openmmlab.data import DenseData
 
 VERSION = 1
 CLASSES = ("background", *(str(digit) for digit in range(10)))
@@ -37,72 +35,32 @@ PALETTE = (
 STYLE = SceneStyle(side=64, counts=(1, 4), sizes=(24, 40))
 COUNTS = {"train": 8_000, "test": 500}
 SEEDS = {"train": 2012, "test": 2019}
+CHANGES: tuple[dict[str, Any], ...] = (
+    {
+        "type": "PhotoMetricDistortion",
+        "brightness_delta": 24,
+        "contrast_range": (0.8, 1.2),
+        "saturation_range": (0.8, 1.2),
+        "hue_delta": 12,
+    },
+)
 
 
 @DATASETS.register_module(name="digit_masks")
-class DigitMasks(DenseData):
+class DigitMasks(GeneratedScenes):
     """8,000 training and 500 test images of 64x64 pixels in 11 classes, background included."""
 
     name = "digit_masks"
     library: Library = "mmseg"
+    version = VERSION
+    sizes = COUNTS
 
-    def __init__(self, *, train_images: int | None = None, test_images: int | None = None) -> None:
-        """Says how large the set is; its files are made when `config` is first asked for.
+    def evaluator(self) -> dict[str, Any]:
+        """Returns mmsegmentation's mean IoU."""
+        return {"type": "IoUMetric", "iou_metrics": ["mIoU"]}
 
-        Args:
-            train_images: makes the first so many training images only, for quick trials.
-            test_images: makes the first so many test images only.
-
-        Raises:
-            ConfigError: a number is not 1 or more.
-        """
-        self.counts = dict(COUNTS)
-        for part, count in (("train", train_images), ("test", test_images)):
-            if count is not None:
-                check_whole(f"dataset.{part}_images", count, example=COUNTS[part])
-                self.counts[part] = count
-
-    def files(self) -> GeneratedFolder:
-        """Returns the folder of the set, made if it is not there or damaged.
-
-        Raises:
-            DataError: the cache cannot be written.
-        """
-        sizes = "" if self.counts == COUNTS else "_{train}_{test}".format(**self.counts)
-        return generated_folder(f"digit_masks_v{VERSION}{sizes}", self._write)
-
-    def fingerprint(self) -> str:
-        """Returns `digit_masks:` and a hash over pixels and labels of both parts."""
-        return f"{self.name}:{self.files().fingerprint}"
-
-    def config(self) -> dict[str, Any]:
-        """Returns data loaders, with a mild change of colours in training, and IoU."""
-        changed = [
-            {
-                "type": "PhotoMetricDistortion",
-                "brightness_delta": 24,
-                "contrast_range": (0.8, 1.2),
-                "saturation_range": (0.8, 1.2),
-                "hue_delta": 12,
-            }
-        ]
-        return {
-            "train_dataloader": {
-                "batch_size": 32,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": True},
-                "dataset": self._dataset("train", changed),
-            },
-            "test_dataloader": {
-                "batch_size": 50,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "dataset": self._dataset("test", []),
-            },
-            "test_evaluator": {"type": "IoUMetric", "iou_metrics": ["mIoU"]},
-        }
-
-    def _dataset(self, part: str, changes: list[dict[str, Any]]) -> dict[str, Any]:
+    def dataset(self, part: str) -> dict[str, Any]:
+        """Returns mmsegmentation's plain dataset; training changes colours mildly."""
         return {
             "type": "BaseSegDataset",
             "data_root": str(self.files().path),
@@ -113,12 +71,13 @@ class DigitMasks(DenseData):
             "pipeline": [
                 {"type": "LoadImageFromFile"},
                 {"type": "LoadAnnotations"},
-                *changes,
+                *(CHANGES if part == "train" else ()),
                 {"type": "PackSegInputs"},
             ],
         }
 
-    def _write(self, folder: Path) -> str:
+    def write(self, folder: Path) -> str:
+        """Writes images and masks; returns a hash over pixels and labels."""
         digest = hashlib.sha256()
         for part, count in self.counts.items():
             images, masks = folder / "img_dir" / part, folder / "ann_dir" / part

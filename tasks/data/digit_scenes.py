@@ -14,19 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from adacal.core.checks import check_whole
 from adacal.suite.registry import DATASETS
-from tasks.data.generated import GeneratedFolder, generated_folder
+from tasks.data.generated_scenes import GeneratedScenes
 from tasks.data.scenes import Scene, SceneStyle, bounding_box, compose_scenes
 from tasks.openmmlab.building import Library
-from tasks.openmmlab.data import DenseData
 
 VERSION = 1
 SIDE = 96
@@ -48,64 +45,24 @@ CHANGES: tuple[dict[str, Any], ...] = (
 
 
 @DATASETS.register_module(name="digit_scenes")
-class DigitScenes(DenseData):
+class DigitScenes(GeneratedScenes):
     """4,000 training and 1,000 test images of 96x96 pixels with digits of 10 classes."""
 
     name = "digit_scenes"
     library: Library = "mmdet"
+    version = VERSION
+    sizes = COUNTS
 
-    def __init__(self, *, train_images: int | None = None, test_images: int | None = None) -> None:
-        """Says how large the set is; its files are made when `config` is first asked for.
-
-        Args:
-            train_images: makes the first so many training images only, for quick trials.
-            test_images: makes the first so many test images only.
-
-        Raises:
-            ConfigError: a number is not 1 or more.
-        """
-        self.counts = dict(COUNTS)
-        for part, count in (("train", train_images), ("test", test_images)):
-            if count is not None:
-                check_whole(f"dataset.{part}_images", count, example=COUNTS[part])
-                self.counts[part] = count
-
-    def files(self) -> GeneratedFolder:
-        """Returns the folder of the set, made if it is not there or damaged.
-
-        Raises:
-            DataError: the cache cannot be written.
-        """
-        sizes = "" if self.counts == COUNTS else "_{train}_{test}".format(**self.counts)
-        return generated_folder(f"digit_scenes_v{VERSION}{sizes}", self._write)
-
-    def fingerprint(self) -> str:
-        """Returns `digit_scenes:` and a hash over pixels and annotations of both parts."""
-        return f"{self.name}:{self.files().fingerprint}"
-
-    def config(self) -> dict[str, Any]:
-        """Returns data loaders, with changes of place, size and colours in training, and mAP."""
+    def evaluator(self) -> dict[str, Any]:
+        """Returns COCO's average precision of boxes."""
         return {
-            "train_dataloader": {
-                "batch_size": 32,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": True},
-                "dataset": self._dataset("train", CHANGES),
-            },
-            "test_dataloader": {
-                "batch_size": 50,
-                "num_workers": 0,
-                "sampler": {"type": "DefaultSampler", "shuffle": False},
-                "dataset": self._dataset("test", ()),
-            },
-            "test_evaluator": {
-                "type": "CocoMetric",
-                "ann_file": str(self.files().path / "annotations" / "test.json"),
-                "metric": "bbox",
-            },
+            "type": "CocoMetric",
+            "ann_file": str(self.files().path / "annotations" / "test.json"),
+            "metric": "bbox",
         }
 
-    def _dataset(self, part: str, changes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    def dataset(self, part: str) -> dict[str, Any]:
+        """Returns mmdet's COCO dataset; training changes place, size and colours."""
         return {
             "type": "CocoDataset",
             "data_root": str(self.files().path),
@@ -116,7 +73,7 @@ class DigitScenes(DenseData):
             "pipeline": [
                 {"type": "LoadImageFromFile"},
                 {"type": "LoadAnnotations", "with_bbox": True},
-                *changes,
+                *(CHANGES if part == "train" else ()),
                 {"type": "Resize", "scale": (SIDE, SIDE), "keep_ratio": True},
                 {
                     "type": "PackDetInputs",
@@ -125,7 +82,8 @@ class DigitScenes(DenseData):
             ],
         }
 
-    def _write(self, folder: Path) -> str:
+    def write(self, folder: Path) -> str:
+        """Writes images and annotations; returns a hash over both."""
         digest = hashlib.sha256()
         (folder / "annotations").mkdir()
         for part, count in self.counts.items():

@@ -35,7 +35,7 @@ def coco(root):
 
 
 def test_every_machine_makes_the_same_pixels_and_boxes(data, tmp_path):
-    assert data._write(tmp_path) == data.files().fingerprint
+    assert data.write(tmp_path) == data.files().fingerprint
     assert data.fingerprint() == "digit_scenes:1a7231bdf86ee8ec"
 
 
