@@ -86,6 +86,9 @@ def run_data(record: RunRecord, shared: Shared, *, layers: bool = True) -> dict[
         "data": shared.place(record.data_fingerprint),
         "checkpoint": shared.place(record.checkpoint_sha256),
         "environment": shared.place(record.environment.model_dump()),
+        "plug_ins": None
+        if record.plug_ins is None
+        else shared.place([plug_in.words() for plug_in in record.plug_ins]),
         "config": {key: shared.place(value) for key, value in record.config.items()},
         "calibration": {
             "samples": record.calibration.samples,

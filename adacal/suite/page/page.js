@@ -169,6 +169,7 @@ Page.origin = (id, run) => {
     ["calibration", `${run.calibration.samples} samples in ${Page.number(run.calibration.seconds, 1)} s; `
       + `sha256 of their positions ${shared(run.calibration.indices_sha256)}`],
     ["versions", `adacal ${place.adacal}, torch ${place.torch}, numpy ${place.numpy}, Python ${place.python}`],
+    ["plug-ins", run.plug_ins === null ? "not recorded then" : shared(run.plug_ins).join("; ") || "none"],
     ["commit", place.commit ? place.commit + (place.dirty ? ", with changes" : "") : "unknown"],
     ["machine", `${place.accelerator || place.processor}, ${place.platform}, ${place.device}, ${Page.threads(place)}`],
     ["wall time", !latency ? "not measured"
