@@ -55,7 +55,8 @@ const type = (text, id = "text") => {
   document.getElementById(id).dispatchEvent(new Event("input"));
 };
 const drawn = () => { // points of the curves over energy: faint ones, those in full
-  const count = (name) => one(`#energy-chart g[aria-description="${name}"]`)?.childElementCount ?? 0;
+  const count = (name) =>
+    one(`#energy-chart g[aria-description="${name}"]`)?.childElementCount ?? 0;
   return [count("faint rows"), count("rows in full")];
 };
 const lit = () => new URLSearchParams(location.hash.slice(1)).get("lit");
