@@ -16,8 +16,9 @@ from torch import Tensor
 
 from adacal.core.errors import DataError
 from adacal.suite import environment
-from adacal.suite.config import RunConfig, digest, plain_value
+from adacal.suite.config import RunConfig, digest
 from adacal.suite.foreign import plug_ins
+from adacal.suite.labels import plain_value
 from adacal.suite.records import (
     CalibrationCost,
     EnergyNumbers,
