@@ -90,8 +90,11 @@ class RunConfig(_Part):
         return make_method(self.method_name, options)
 
     def method_options(self) -> dict[str, Any]:
-        """Returns every option of the method, defaults included, JSON-able."""
-        return dict(plain_value(dataclasses.asdict(self.build_method()), "method"))
+        """Returns every option of the method, defaults included, JSON-able.
+
+        Options that were added later and have their default are left out (`later`).
+        """
+        return dict(plain_value(self.build_method().options(), "method"))
 
     def label(self) -> str:
         """Returns the method's name with the options that set this run apart."""

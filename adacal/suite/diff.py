@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adacal.suite.intervals import bootstrap_interval
+from adacal.suite.intervals import bootstrap_interval, redrawn_interval
 from adacal.suite.records import RunRecord
 
 KINDS = ("config", "code", "plug-ins", "data", "checkpoint", "machine", "versions")
@@ -196,7 +196,10 @@ def _samples(first: RunRecord, second: RunRecord) -> Iterator[str]:
     """Which test samples moved, where both saw the same ones."""
     own, other = first.correct(), second.correct()
     same = (first.data_fingerprint, first.n_test) == (second.data_fingerprint, second.n_test)
-    if not same or own is None or other is None:
+    if not same:
+        return
+    yield from _redraws(first, second)
+    if own is None or other is None:
         return
     before, after = own[1], other[1]
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
@@ -206,6 +209,21 @@ def _samples(first: RunRecord, second: RunRecord) -> Iterator[str]:
         f"Of {first.n_test:,} test samples {lost:,} are right in the first alone and {won:,} in "
         f"the second alone: {mean:+.2f} points, 95 % [{100 * low:.2f}, {100 * high:.2f}] over "
         "samples."
+    )
+
+
+def _redraws(first: RunRecord, second: RunRecord) -> Iterator[str]:
+    """How much the main metric moved, where both have it on the same redrawn test sets."""
+    own, other = first.redrawn(), second.redrawn()
+    metric = first.metric
+    if own is None or other is None or metric != second.metric or own[1].size != other[1].size:
+        return
+    moved = second.snn[metric.name] - first.snn[metric.name]
+    low, high = redrawn_interval(other[1] - own[1])
+    unit = "points" if metric.unit == "%" else metric.unit
+    yield (
+        f"On the same {first.n_test:,} test samples {metric.words} moves by {moved:+.2f} {unit}, "
+        f"95 % [{low:.2f}, {high:.2f}] over {own[1].size} redraws of them."
     )
 
 

@@ -17,7 +17,8 @@ SCHEMA_VERSION = 3
 HISTORY = {
     1: "the first; later ones of it also hold timesteps.metric_by_step and timesteps.ms_per_step",
     2: "wall (seconds of the run, stage by stage) and shared (what an earlier run had computed), "
-    "timesteps.warmup (steps before the T whose output is used; before, there were none)",
+    "timesteps.warmup (steps before the T whose output is used; before, there were none); later "
+    "ones of it also hold redraws (the main metric on redrawn test sets)",
     3: "plug_ins (packages and modules from elsewhere that brought a part of the run)",
 }
 

@@ -39,6 +39,7 @@ from adacal.suite.session import (
     ann_output,
     draw,
     no_progress,
+    redraw_both,
     thread_limit,
     to_cpu,
 )
@@ -117,11 +118,12 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         config.evaluation.batch_size,
         lambda done, total: progress(config.label(), done, total),
     )
+    steps = np.concatenate(watch.timesteps)
+    redraws = redraw_both(prepared, snn_evaluation, steps.size)
     clock.lap("evaluate_s")
     latency = time_both(config, prepared, converted, session.device, progress)
     clock.lap("latency_s")
     prepared.runs += 1
-    steps = np.concatenate(watch.timesteps)
     ann_correct, snn_correct = ann_evaluation.correct, snn_evaluation.correct
     return RunRecord(
         id=identify(config, prepared),
@@ -144,6 +146,7 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         snn=_floats(snn_evaluation),
         ann_correct=None if ann_correct is None else pack(ann_correct),
         snn_correct=None if snn_correct is None else pack(snn_correct),
+        redraws=redraws,
         divergence=float(np.mean(np.concatenate(watch.divergences))),
         energy=_energy(meter.report()),
         timesteps=Timesteps(

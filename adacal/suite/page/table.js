@@ -54,10 +54,12 @@ Page.columns = () => {
   const lost = `${Page.board.higher_is_better ? "drop" : "rise"}${points ? ` (${points})` : ""}${ends}`;
   const { score: shown, count, energyOf } = Page;
   const rank = (row) => Page.rankOf(row) || (Page.isControl(row) ? "control" : "–");
+  // Older records have the range over seeds where newer ones have an interval.
+  const seeds = (row) => (intervals.has("bootstrap") && row.interval === "range" ? " seeds" : "");
   const drop = (row) =>
     row.strictness === "none" ? "–"
       : row.interval === "none" ? shown(row.drop)
-      : `${shown(row.drop)} [${shown(row.drop_low)}, ${shown(row.drop_high)}]`;
+      : `${shown(row.drop)} [${shown(row.drop_low)}, ${shown(row.drop_high)}${seeds(row)}]`;
   const score = (row) =>
     shown(row.score) + (row.score_std === null ? "" : ` ± ${shown(row.score_std)}`);
   // 2: on the Pareto front; 1: there, but a quantised ANN beats it.
