@@ -239,7 +239,7 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
     from adacal.methods.base import METHODS, load_methods
 
     load_methods()
-    kind = METHODS.get(name)
+    kind = METHODS.module_dict.get(name)  # `get` takes importable modules for parts, too
     if kind is None:
         raise ConfigError(unknown_name("method", name, METHODS.module_dict))
     fields = [field.name for field in dataclasses.fields(kind) if field.init]

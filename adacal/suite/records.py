@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from adacal.core.errors import DataError
 from adacal.suite.config import digest
 from adacal.suite.environment import Environment
+from adacal.suite.foreign import PlugIn
 from adacal.suite.migrations import SCHEMA_VERSION, NewerSchema, migrate
 from adacal.suite.redraws import Redraws
 
@@ -164,7 +165,8 @@ class RunRecord(_Part):
     `redraws` has the main metric on redrawn test sets, see `adacal.suite.redraws`.
     `divergence` is the task's divergence of SNN from ANN, mean over test samples.
     `shared` names what an earlier run of the same process had computed, see `runner.measure`.
-    `wall` and `shared` are None in records from before they were noted.
+    `plug_ins` names the code from elsewhere that brought a part of the run.
+    `wall`, `shared` and `plug_ins` are None in records from before they were noted.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -201,6 +203,7 @@ class RunRecord(_Part):
     search_log: dict[str, Any]
     wall: WallTime | None
     shared: list[str] | None
+    plug_ins: list[PlugIn] | None
     environment: Environment
     config: dict[str, Any]
 
@@ -223,9 +226,9 @@ class RunRecord(_Part):
 
     def numbers(self) -> dict[str, Any]:
         """Returns what a second run must give again: all but times, machine and place."""
-        values = self.model_dump(mode="json", exclude={"created", "latency", "wall", "shared"})
+        place = {"created", "latency", "wall", "shared", "plug_ins", "environment"}
+        values = self.model_dump(mode="json", exclude=place)
         values["calibration"].pop("seconds")
-        del values["environment"]
         return values
 
     def to_json(self) -> str:

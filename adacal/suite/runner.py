@@ -17,6 +17,7 @@ from torch import Tensor
 from adacal.core.errors import DataError
 from adacal.suite import environment
 from adacal.suite.config import RunConfig, digest
+from adacal.suite.foreign import plug_ins
 from adacal.suite.labels import plain_value
 from adacal.suite.records import (
     CalibrationCost,
@@ -163,6 +164,7 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         search_log=dict(plain_value(dict(converted.search_log), "search_log")),
         wall=clock.wall(0.0 if "dataset and ANN" in shared else prepared.build_seconds),
         shared=shared,
+        plug_ins=plug_ins(config),
         environment=environment.capture(session.device),
         config=config.plain(),
     )

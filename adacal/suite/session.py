@@ -175,7 +175,7 @@ def build_task(config: RunConfig) -> Task:
 def _steps_of_inputs(config: RunConfig) -> dict[str, int]:
     """Returns T for tasks whose inputs depend on it (streams), else nothing."""
     load_tasks()
-    kind = TASKS.get(str(config.task.get("type")))
+    kind = TASKS.module_dict.get(str(config.task.get("type")))
     return {"T": config.conversion.T} if getattr(kind, "needs_T", False) else {}
 
 
