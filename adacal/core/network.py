@@ -49,6 +49,8 @@ class SpikingNetwork(Converted):
         exit_rule: early exit used by `predict`, if set.
         warmup: first steps of the T whose output is not used; see `adacal.core.phases`.
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
+        folded: paths of layers and of the batch norms that were folded into them.
+        unfolded_weights: digest of the ANN's weights before that; empty if nothing was folded.
     """
 
     def __init__(
@@ -84,6 +86,8 @@ class SpikingNetwork(Converted):
         self.weight_changes: dict[str, Tensor] = {}
         self.exit_rule: timesteps.Rule | None = None
         self.search_log: dict[str, Any] = {}
+        self.folded: list[tuple[str, str]] = []
+        self.unfolded_weights: dict[str, str] = {}
         self._rates: dict[str, float | None] = {}
 
     # running ---------------------------------------------------------------------------------
