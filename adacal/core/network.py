@@ -314,14 +314,17 @@ class SpikingNetwork(Converted):
                     "of the inputs it will see"
                 )
             _, current = layout.split(rows, site.name)
-            if trace.static:
-                current = current[:1].expand_as(current)
             memory = None
             if state is not None:
                 memory = state.neurons.setdefault(site.name, NeuronState())
             neuron = self.neurons[site.name]
+            own = current if site.inplace else None
+            if trace.static and own is None:
+                current = current[:1].expand_as(current)
+            if meter is None:
+                return neuron.output(current, self.T, memory, own).flatten(0, 1), None
             counts, theta = neuron.scan(current, self.T, memory)
-            tag = meter.fired(as_fired(site, neuron), counts, theta) if meter is not None else None
+            tag = meter.fired(as_fired(site, neuron), counts, theta)
             return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
 
         mode = SpikingMode(
