@@ -22,11 +22,13 @@ from adacal.core.layout import Layout, RunState
 from adacal.core.nests import map_tensors
 from adacal.core.neuron import BurstNeuron, NeuronState
 from adacal.core.phases import as_fired, require_plain
+from adacal.core.precision import Precision, Rounded, check_precision
 from adacal.core.sites import OnActivation, Site
 from adacal.core.traces import Trace, is_rows, set_trace
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]
+CPU = torch.device("cpu")
 
 
 def call_module(module: nn.Module, inputs: Any) -> Any:
@@ -48,6 +50,8 @@ class SpikingNetwork(Converted):
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
         folded: paths of layers and of the batch norms that were folded into them.
         memory_mb: what the activations of a run may take; None leaves it open.
+        precision: of layers that spikes enter, `float32` or `bfloat16`; those whose weights
+            advanced calibration changed, and all of calibration, are in float32.
         footprints: bytes of one step of one sample, by its shape, where that was measured.
         unfolded_weights: digest of the ANN's weights before that; empty if nothing was folded.
     """
@@ -88,7 +92,9 @@ class SpikingNetwork(Converted):
         self.folded: list[tuple[str, str]] = []
         self.unfolded_weights: dict[str, str] = {}
         self.memory_mb: float | None = None
+        self.precision: Precision = "float32"
         self.footprints: dict[tuple[int, ...], float] = {}
+        self._rounded = Rounded()
         self._rates: dict[str, float | None] = {}
 
     # running ---------------------------------------------------------------------------------
@@ -336,6 +342,7 @@ class SpikingNetwork(Converted):
             meter=meter,
             weight_changes=self.weight_changes,
             state=state,
+            rounded=self._rounded if self.precision == "bfloat16" else None,
         )
         if meter is not None:
             meter.begin(layout, first_step, complete=state is not None and state.complete)
@@ -358,6 +365,7 @@ class SpikingNetwork(Converted):
 
     def _check(self, inputs: Any) -> None:
         check_whole("T", self.T, example=8)
+        check_precision(self.precision, inputs.device if isinstance(inputs, Tensor) else CPU)
         check_batch(inputs, stream=self.stream, T=self.T, sample=self.sample_shape)
 
     def _keep_rates(self, meter: EnergyMeter | None) -> None:
