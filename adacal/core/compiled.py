@@ -103,10 +103,11 @@ def _run(
     outer, channels, inner = layout.rows(None if channel is None else channel, first.shape[0])
     counts = _like(current, layout) if out is None else out
     potential = _like(first, layout)
-    start: Tensor | None = neuron.initial_potential
-    if membrane is not None or (start.dim() > 0 and start.numel() not in (1, channels)):
-        potential.copy_(start if membrane is None else membrane)
-        start = None
+    initial = neuron.initial_potential
+    by_place = initial.dim() > 0 and initial.numel() not in (1, channels)
+    if membrane is not None or by_place:
+        potential.copy_(initial if membrane is None else membrane)
+    start = None if membrane is not None or by_place else initial
     by_row = int(inner < _SHORT and channels > 1)
 
     def laid(value: Tensor | None) -> Any:
@@ -179,7 +180,8 @@ def _foreign(value: Tensor | None) -> bool:
 
 def _dense(step: Tensor) -> _Dense | None:
     """How one step lies in memory; None if there are gaps or overlaps."""
-    order = sorted(range(step.dim()), key=lambda dim: (-step.stride(dim), dim))
+    strides = step.stride()
+    order = sorted(range(step.dim()), key=lambda dim: (-strides[dim], dim))
     expected = 1
     for dim in reversed(order):
         if step.shape[dim] != 1 and step.stride(dim) != expected:
@@ -233,7 +235,7 @@ def _compile() -> Scan:
         f, n, f, n, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, n, n
     )  # fmt: skip
     # `contract` lets u - k * theta round once, as torch does where the processor can
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
     try:
         return numba.njit(signature, cache=True, **options)(_burst)
     except RuntimeError:  # there is no folder to keep what was compiled

@@ -67,6 +67,7 @@ def fold(module: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
             bias = bias + layer.bias * scale
         if norm.bias is not None:
             bias = bias + norm.bias
+        # the product keeps the layout of memory
         weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
         layer.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False)
         layer.bias = nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False)

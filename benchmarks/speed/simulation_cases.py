@@ -30,12 +30,19 @@ class Case:
     inputs: Tensor
     forward: Callable[[nn.Module, Any], Any] = call_module
 
+    def channels_last(self) -> Case:
+        """Returns the case with weights and inputs in channels-last memory."""
+        ann = copy.deepcopy(self.ann).to(memory_format=torch.channels_last)
+        inputs = self.inputs.contiguous(memory_format=torch.channels_last)
+        return Case(name=self.name, ann=ann, inputs=inputs, forward=self.forward)
+
     def optimised(self, *, channels_last: bool) -> Callable[[], Any]:
         """Returns the ANN's forward with folded batch norms, in inference mode."""
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        ann, inputs = copy.deepcopy(self.ann), self.inputs.contiguous(memory_format=layout)
-        fold_batch_norms(ann, self.forward, self.inputs[:1])
-        ann = ann.to(memory_format=layout)
+        case = self.channels_last() if channels_last else self
+        ann, inputs = copy.deepcopy(case.ann), case.inputs
+        fold_batch_norms(ann, self.forward, inputs[:1])
+        if channels_last:  # what was folded is a tensor of its own
+            ann = ann.to(memory_format=torch.channels_last)
 
         @torch.inference_mode()
         def run() -> Any:
