@@ -189,6 +189,11 @@ def test_networks_give_the_same_with_either(inplace: bool, monkeypatch: pytest.M
     network = adacal.convert(net, inputs, T=4, max_spikes=3)
     network.calibrate([inputs], "light")
     found = network(inputs)
+    for one in (inputs[:1], inputs[:1].contiguous(memory_format=torch.channels_last)):
+        assert torch.allclose(network(one), found[:1], atol=1e-5)
+    network.T = 1
+    network(inputs[:1].contiguous(memory_format=torch.channels_last))
+    network.T = 4
     with monkeypatch.context() as patch:
         patch.setattr(compiled, "scan", lambda *_, **__: None)
         assert torch.equal(network(inputs), found)
