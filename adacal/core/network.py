@@ -49,7 +49,6 @@ class SpikingNetwork(Converted):
         warmup: first steps of the T whose output is not used; see `adacal.core.phases`.
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
         folded: paths of layers and of the batch norms that were folded into them.
-        memory_mb: what the activations of a run may take; None leaves it open.
         precision: of layers that spikes enter, `float32` or `bfloat16`; those whose weights
             advanced calibration changed, and all of calibration, are in float32.
         footprints: bytes of one step of one sample, by its shape, where that was measured.
@@ -91,7 +90,6 @@ class SpikingNetwork(Converted):
         self.search_log: dict[str, Any] = {}
         self.folded: list[tuple[str, str]] = []
         self.unfolded_weights: dict[str, str] = {}
-        self.memory_mb: float | None = None
         self.precision: Precision = "float32"
         self.footprints: dict[tuple[int, ...], float] = {}
         self._rounded = Rounded()
