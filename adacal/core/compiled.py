@@ -93,21 +93,21 @@ def _run(
     scaled: bool,
 ) -> tuple[Tensor, Tensor] | None:
     first, steps = current[0], current.shape[0]
-    values = (neuron.threshold, neuron.shift, neuron.initial_potential)
-    channel = _channel(values, first.dim())
-    layout = _dense(first)
-    if layout is None or channel is False or any(_foreign(value) for value in values):
+    initial, layout = neuron.initial_potential, _dense(first)
+    along = _along(neuron.threshold, first) | _along(neuron.shift, first)
+    values = (neuron.threshold, neuron.shift, initial)
+    if layout is None or len(along) > 1 or any(_foreign(value) for value in values):
         return None
     if out is not None and (out.stride() != current.stride() or _dense(out[0]) != layout):
         return None
-    outer, channels, inner = layout.rows(None if channel is None else channel, first.shape[0])
+    outer, channels, inner = layout.rows(next(iter(along), None), first.shape[0])
     counts = _like(current, layout) if out is None else out
     potential = _like(first, layout)
-    initial = neuron.initial_potential
-    by_place = initial.dim() > 0 and initial.numel() not in (1, channels)
-    if membrane is not None or by_place:
+    start: Tensor | None = None
+    if membrane is None and _along(initial, first) <= along:
+        start = initial
+    else:  # goes on from there, or starts place by place
         potential.copy_(initial if membrane is None else membrane)
-    start = None if membrane is not None or by_place else initial
     by_row = int(inner < _SHORT and channels > 1)
 
     def laid(value: Tensor | None) -> Any:
@@ -155,23 +155,12 @@ def _spread(kernel: Scan, arguments: tuple[Any, ...], outer: int, elements: int)
         thread.join()
 
 
-def _channel(values: tuple[Tensor | None, ...], dims: int) -> int | bool | None:
-    """The one dimension that parameters vary along; None if along none, False if along others.
-
-    Initial potentials given place by place are no obstacle.
-    """
-    found: set[int] = set()
-    for number, value in enumerate(values):
-        if value is None:
-            continue
-        wide = {value.dim() - 1 - k for k, size in enumerate(reversed(value.shape)) if size > 1}
-        moved = {dims - value.dim() + k for k in wide}
-        if number == 2 and (len(moved) > 1 or moved - found):
-            continue
-        found |= moved
-    if len(found) > 1:
-        return False
-    return found.pop() if found else None
+def _along(value: Tensor | None, step: Tensor) -> set[int]:
+    """The dimensions of a step that a parameter varies along."""
+    if value is None:
+        return set()
+    missing = step.dim() - value.dim()
+    return {missing + dim for dim, size in enumerate(value.shape) if size > 1}
 
 
 def _foreign(value: Tensor | None) -> bool:

@@ -87,6 +87,14 @@ def test_it_gives_the_bits_of_plain_torch(
     assert_same(current, neuron, numbers(shape, seed + 3) if goes_on else None)
 
 
+def test_starts_by_place_are_not_taken_for_those_of_as_many_channels() -> None:
+    theta = numbers((16, 1, 1), 1).abs() + 0.05
+    neuron = BurstParameters(
+        threshold=theta, max_spikes=2, shift=None, initial_potential=numbers((4, 4), 2)
+    )
+    assert_same(numbers((3, 2, 16, 4, 4), 3), neuron)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_several_threads_give_the_same(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_PER_THREAD", 100)
