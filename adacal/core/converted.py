@@ -61,11 +61,13 @@ class Converted(ABC):
         T: steps of a full run, those of a warm-up included.
         warmup: those of them whose output is not used.
         search_log: JSON-able notes of what a search chose.
+        memory_mb: what the activations of a run may take; None leaves it open.
     """
 
     T: int
     warmup: int = 0
     search_log: dict[str, Any]
+    memory_mb: float | None = None
 
     @abstractmethod
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:

@@ -19,6 +19,7 @@ from adacal.core.functions import ActivationCall, Role
 from adacal.core.inputs import blame_inputs
 from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
+from adacal.core.precision import Rounded
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.traces import (
@@ -51,6 +52,7 @@ class SpikingMode(TorchFunctionMode):
         meter: counts synaptic operations, if given.
         weight_changes: weights to add for the spiking stream, by module path.
         state: memory of a stepwise run, if given.
+        rounded: computes layers of the spiking stream in low precision, if given.
     Attributes:
         sites: the sites met so far, in calling order.
         synaptic_calls: how often each module called a synaptic operation.
@@ -69,6 +71,7 @@ class SpikingMode(TorchFunctionMode):
         meter: Meter | None = None,
         weight_changes: dict[str, Tensor] | None = None,
         state: RunState | None = None,
+        rounded: Rounded | None = None,
     ) -> None:
         super().__init__()
         self.module = module
@@ -78,6 +81,7 @@ class SpikingMode(TorchFunctionMode):
         self.max_pool = max_pool
         self.meter = meter
         self.weight_changes = weight_changes or {}
+        self.rounded = rounded
         self.sites: list[Site] = []
         self.synaptic_calls: Counter[str] = Counter()
         self.pooled: dict[str, int] = {}
@@ -120,10 +124,13 @@ class SpikingMode(TorchFunctionMode):
         role = functions.role_of(func)
         if role is Role.PLAIN:
             return func(*args, **kwargs)
-        if not any(True for _ in traced_tensors((args, kwargs))):
+        traced = traced_tensors((args, kwargs))
+        if not traced:
             return func(*args, **kwargs)
         call = read_call(func, args, kwargs)
-        call = replace(call, traced=tuple(traced_tensors((call.args, call.kwargs))))
+        if call.args is not args:
+            traced = traced_tensors((call.args, call.kwargs))
+        call = Call(call.function, call.name, call.args, call.kwargs, tuple(traced))
         pools = role is Role.MAX_POOL and self._pools(call)
         if not (pools or rearranges(call)):
             self._read(call.traced)
@@ -162,6 +169,7 @@ class SpikingMode(TorchFunctionMode):
             cap=call.cap,
             slope=call.slope,
             rows=rows.shape[0] // (self.layout.blocks * self.layout.batch),
+            inplace=call.inplace,
         )
         self.layout.split(rows, site.name)
         self.sites.append(site)
@@ -170,7 +178,7 @@ class SpikingMode(TorchFunctionMode):
         if self.meter and tag is not None:
             tag = self.meter.placed(tag, site, -1 if single else at)
         if call.inplace:
-            output = call.input.copy_(output)
+            output = _into(call.input, output)
         known = Trace(
             static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag, site=site.name
         )
@@ -214,7 +222,7 @@ class SpikingMode(TorchFunctionMode):
         elif static:
             result, fresh = self._execution.once(call)
         else:
-            result = call.run()
+            result = self.rounded.run(call) if self.rounded else call.run()
         if self.meter and fresh:
             self.meter.synapse(self._names.label(call.name), call, result)
         producer = Producer(
@@ -324,6 +332,15 @@ class SpikingMode(TorchFunctionMode):
             "decide what to do (a comparison, an index or a Python number), which has no meaning "
             "for spikes; rewrite it with a ReLU, or convert the part of the network before it"
         )
+
+
+def _into(input: Tensor, output: Tensor) -> Tensor:
+    """Overwrites an input with an output, unless that was written there already."""
+    places = zip(input.shape, input.stride(), output.stride(), strict=True)
+    same = all(size == 1 or step == other for size, step, other in places)
+    if not (same and input.data_ptr() == output.data_ptr()):
+        input.copy_(output)
+    return input
 
 
 def _linear_here(call: Call) -> bool:

@@ -47,10 +47,12 @@ class EvaluationConfig(_Part):
     Attributes:
         batch_size: test samples a call.
         latency_repeats: timed calls of ANN and SNN each; 0 leaves the latency out.
+        memory_mb: what the activations of a spiking run may take; no limit if it is not set.
     """
 
     batch_size: StrictInt = Field(default=100, gt=0)
     latency_repeats: StrictInt = Field(default=3, ge=0)
+    memory_mb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class RunConfig(_Part):

@@ -220,6 +220,7 @@ def convert(
     _synchronise(device)
     start = time.perf_counter()
     converted = config.build_method().build(prepared.ann, example, calibration)
+    converted.memory_mb = config.evaluation.memory_mb
     _synchronise(device)
     seconds = time.perf_counter() - start
     progress("convert", 1, 1)
