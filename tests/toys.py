@@ -134,18 +134,19 @@ def everything_network(
 
 @contextmanager
 def spikes_of(network: SpikingNetwork) -> Iterator[dict[str, list[Tensor]]]:
-    """Records the spike counts of every scan while active, by site name."""
+    """Records the spike counts of every run without a meter while active, by site name."""
     seen: dict[str, list[Tensor]] = {name: [] for name in network.neurons}
     patch = pytest.MonkeyPatch()
     for name, neuron in network.neurons.items():
-        original = neuron.scan
+        original = neuron.output
 
-        def recording(current: Tensor, T: int, state=None, name=name, original=original):  # type: ignore[no-untyped-def]
-            counts, theta = original(current, T, state)
-            seen[name].append(counts.clone())
-            return counts, theta
+        def recording(current: Tensor, T: int, *rest, neuron=neuron, name=name, original=original):  # type: ignore[no-untyped-def]
+            theta = neuron.parameters(current[0], T).threshold
+            output = original(current, T, *rest)
+            seen[name].append((output / theta).round())
+            return output
 
-        patch.setattr(neuron, "scan", recording)
+        patch.setattr(neuron, "output", recording)
     try:
         yield seen
     finally:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from adacal.core import folding, storage
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.inputs import check_batch, frozen_copy, refuse_unusable
@@ -31,6 +32,7 @@ def convert(
     stream: bool = False,
     event_input: bool = False,
     half_threshold: HalfThreshold = "initial",
+    fold_batch_norm: bool = False,
     forward: Forward = call_module,
 ) -> SpikingNetwork:
     """Converts a trained network; `ann` is left untouched. Calibrate the result next.
@@ -46,6 +48,8 @@ def convert(
         stream: inputs are [T, B, ...], another frame each step.
         event_input: inputs are event counts, so the first layer accumulates instead of multiplying.
         half_threshold: start at θ/2, or `spread` it over the steps (SNN Calibration's code).
+        fold_batch_norm: compute batch norms within the layers before them, which saves time; the
+            function is the same up to rounding, which may tip single spikes.
         forward: how to call the module for its raw outputs.
     Raises:
         ConfigError: T or max_spikes out of range, an unknown max_pool or half_threshold.
@@ -74,6 +78,10 @@ def convert(
         event_input=event_input,
         sample_shape=tuple(example_input.shape[1 + int(stream) :]),
     )
+    if fold_batch_norm:
+        network.unfolded_weights = storage.weights_digest(module)
+        example = example_input[0] if stream else example_input
+        network.folded = folding.fold_batch_norms(module, forward, example)
     _find_sites(network, example_input, max_spikes, spread=half_threshold == "spread")
     return network
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -110,6 +111,7 @@ PLAIN = names(
 VIEW_PROPERTIES = frozenset({"T", "mT", "H", "mH", "data", "real"})
 
 
+@lru_cache(maxsize=1024)
 def function_name(function: Callable[..., Any]) -> str:
     """Returns the name a function is known by, in-place underscore kept.
 
@@ -123,6 +125,7 @@ def function_name(function: Callable[..., Any]) -> str:
     return str(name)
 
 
+@lru_cache(maxsize=1024)
 def role_of(function: Callable[..., Any]) -> Role:
     """Says what a torch function becomes; what is not known here is analogue.
 

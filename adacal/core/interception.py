@@ -120,10 +120,13 @@ class SpikingMode(TorchFunctionMode):
         role = functions.role_of(func)
         if role is Role.PLAIN:
             return func(*args, **kwargs)
-        if not any(True for _ in traced_tensors((args, kwargs))):
+        traced = traced_tensors((args, kwargs))
+        if not traced:
             return func(*args, **kwargs)
         call = read_call(func, args, kwargs)
-        call = replace(call, traced=tuple(traced_tensors((call.args, call.kwargs))))
+        if call.args is not args:
+            traced = traced_tensors((call.args, call.kwargs))
+        call = Call(call.function, call.name, call.args, call.kwargs, tuple(traced))
         pools = role is Role.MAX_POOL and self._pools(call)
         if not (pools or rearranges(call)):
             self._read(call.traced)
@@ -162,6 +165,7 @@ class SpikingMode(TorchFunctionMode):
             cap=call.cap,
             slope=call.slope,
             rows=rows.shape[0] // (self.layout.blocks * self.layout.batch),
+            inplace=call.inplace,
         )
         self.layout.split(rows, site.name)
         self.sites.append(site)
@@ -170,7 +174,7 @@ class SpikingMode(TorchFunctionMode):
         if self.meter and tag is not None:
             tag = self.meter.placed(tag, site, -1 if single else at)
         if call.inplace:
-            output = call.input.copy_(output)
+            output = _into(call.input, output)
         known = Trace(
             static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag, site=site.name
         )
@@ -324,6 +328,13 @@ class SpikingMode(TorchFunctionMode):
             "decide what to do (a comparison, an index or a Python number), which has no meaning "
             "for spikes; rewrite it with a ReLU, or convert the part of the network before it"
         )
+
+
+def _into(input: Tensor, output: Tensor) -> Tensor:
+    """Overwrites an input with an output, unless that was written there already."""
+    if input.data_ptr() != output.data_ptr() or input.stride() != output.stride():
+        input.copy_(output)
+    return input
 
 
 def _linear_here(call: Call) -> bool:

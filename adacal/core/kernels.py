@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adacal.core import compiled
+
 
 @dataclass(frozen=True, kw_only=True)
 class BurstParameters:
@@ -26,7 +28,12 @@ class BurstParameters:
 
 
 def burst_scan(
-    current: Tensor, neuron: BurstParameters, membrane: Tensor | None = None
+    current: Tensor,
+    neuron: BurstParameters,
+    membrane: Tensor | None = None,
+    *,
+    out: Tensor | None = None,
+    scaled: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Runs burst integrate-and-fire neurons over all steps of a time-batched current.
 
@@ -37,6 +44,8 @@ def burst_scan(
         current: input current, shape [T, B, C, *], activation units.
         neuron: parameters, broadcastable to [B, C, *].
         membrane: potential to go on from, shape [B, C, *]; the initial potential if None.
+        out: takes the counts, shape of `current`; may be `current` itself.
+        scaled: give counts times theta, the neurons' output, instead of counts.
     Returns:
         Spike counts k, shape of `current`, whole numbers in {0, …, max_spikes}, and the membrane
         potential after the last step, shape [B, C, *], activation units.
@@ -47,17 +56,35 @@ def burst_scan(
     >>> counts.flatten().tolist(), membrane.item()
     ([1.0, 2.0, 1.0], 0.25)
     """
+    found = compiled.scan(current, neuron, membrane, out, scaled=scaled)
+    if found is not None:
+        return found
+    return plain_scan(current, neuron, membrane, out=out, scaled=scaled)
+
+
+def plain_scan(
+    current: Tensor,
+    neuron: BurstParameters,
+    membrane: Tensor | None = None,
+    *,
+    out: Tensor | None = None,
+    scaled: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """As `burst_scan`, in plain torch: runs anywhere, and says what a faster one has to give."""
     theta, shift = neuron.threshold, neuron.shift
     potential = _start(current, neuron, membrane)
-    counts = torch.empty_like(current, memory_format=torch.contiguous_format)
+    if out is None:
+        out = torch.empty_like(current, memory_format=torch.contiguous_format)
     for step in range(current.shape[0]):
         potential.add_(current[step])
         if shift is not None:
             potential.add_(shift)
-        fired = torch.div(potential, theta, out=counts[step])
+        fired = torch.div(potential, theta, out=out[step])
         fired.floor_().clamp_(0, neuron.max_spikes)
         potential.addcmul_(fired, theta, value=-1)
-    return counts, potential
+        if scaled:
+            fired.mul_(theta)
+    return out, potential
 
 
 def capped_scan(

@@ -49,6 +49,8 @@ class SpikingNetwork(Converted):
         exit_rule: early exit used by `predict`, if set.
         warmup: first steps of the T whose output is not used; see `adacal.core.phases`.
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
+        folded: paths of layers and of the batch norms that were folded into them.
+        unfolded_weights: digest of the ANN's weights before that; empty if nothing was folded.
     """
 
     def __init__(
@@ -84,6 +86,8 @@ class SpikingNetwork(Converted):
         self.weight_changes: dict[str, Tensor] = {}
         self.exit_rule: timesteps.Rule | None = None
         self.search_log: dict[str, Any] = {}
+        self.folded: list[tuple[str, str]] = []
+        self.unfolded_weights: dict[str, str] = {}
         self._rates: dict[str, float | None] = {}
 
     # running ---------------------------------------------------------------------------------
@@ -310,14 +314,17 @@ class SpikingNetwork(Converted):
                     "of the inputs it will see"
                 )
             _, current = layout.split(rows, site.name)
-            if trace.static:
-                current = current[:1].expand_as(current)
             memory = None
             if state is not None:
                 memory = state.neurons.setdefault(site.name, NeuronState())
             neuron = self.neurons[site.name]
+            own = current if site.inplace else None
+            if trace.static and own is None:
+                current = current[:1].expand_as(current)
+            if meter is None:
+                return neuron.output(current, self.T, memory, own).flatten(0, 1), None
             counts, theta = neuron.scan(current, self.T, memory)
-            tag = meter.fired(as_fired(site, neuron), counts, theta) if meter is not None else None
+            tag = meter.fired(as_fired(site, neuron), counts, theta)
             return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
 
         mode = SpikingMode(

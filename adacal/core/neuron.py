@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -98,10 +99,11 @@ class BurstNeuron:
         check_choice("kind of neuron", self.kind, get_args(Kind))
         check_choice("dynamics of neurons", self.dynamics, get_args(Dynamics))
         theta = self._broadcast(self.threshold, sample)
-        if not bool(((theta > 0) & torch.isfinite(theta)).all()):
+        lowest, highest = (float(value) for value in theta.aminmax())
+        if not 0 < lowest <= highest < math.inf:
             raise ConfigError(
-                f"every threshold must be positive and finite; got {float(theta.min())} to "
-                f"{float(theta.max())}; calibrate the network, or set a positive threshold"
+                f"every threshold must be positive and finite; got {lowest} to "
+                f"{highest}; calibrate the network, or set a positive threshold"
             )
         shift: Tensor | None = self._broadcast(self.shift, sample)
         if isinstance(self.shift, float | int) and self.shift == 0:
@@ -161,6 +163,30 @@ class BurstNeuron:
             state.tensors = kept
             state.step += current.shape[0]
         return counts, parameters.threshold
+
+    def output(
+        self,
+        current: Tensor,
+        T: int,
+        state: NeuronState | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Returns what the layers behind receive: counts of `scan` times θ, shape of `current`.
+
+        Args:
+            current, T, state: as of `scan`.
+            out: may be overwritten with the output, if given; may be `current` itself.
+        """
+        if self.kind != "burst" or self.dynamics != "plain":
+            counts, theta = self.scan(current, T, state)
+            return self.received(counts, state).mul_(theta)
+        before = state.tensors.get("membrane") if state is not None else None
+        parameters = self.parameters(current[0], T)
+        output, membrane = burst_scan(current, parameters, before, out=out, scaled=True)
+        if state is not None:
+            state.tensors = {"membrane": membrane}
+            state.step += current.shape[0]
+        return output
 
     def _scan_rival(
         self,

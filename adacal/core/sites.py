@@ -27,6 +27,7 @@ class Site:
         rows: rows of a sample, as the points of a cloud.
         coding: what its spikes say: `counts` of thresholds, each spike one; `powers` of two, each
             one spike, so that counts cost their set bits; `changes` of the rate by such powers.
+        inplace: whether the network lets the output overwrite the input.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Site:
     slope: Tensor | float | None = None
     rows: int = 1
     coding: Coding = "counts"
+    inplace: bool = False
 
 
 class OnActivation(Protocol):

@@ -19,6 +19,7 @@ from adacal.core.change_rule import ChangeRule
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import DataError
 from adacal.core.exit_rules import ExitRule
+from adacal.core.folding import fold
 from adacal.core.inputs import frozen_copy, refuse_unusable
 from adacal.core.neuron import BurstNeuron
 from adacal.core.sites import Site
@@ -61,7 +62,8 @@ def save(network: SpikingNetwork, path: str | Path) -> None:
         "sites": sites,
         "windows": network.windows,
         "sample_shape": None if network.sample_shape is None else list(network.sample_shape),
-        "weights": weights_digest(network.module),
+        "weights": network.unfolded_weights or weights_digest(network.module),
+        "folded": network.folded,
         "exit_rule": _plain_rule(network.exit_rule),
     }
     target = _path(path)
@@ -113,8 +115,12 @@ def load(
     _require_same_network(source, header, ann)
     module = frozen_copy(ann)
     try:
+        folded = [(layer, norm) for layer, norm in header.get("folded", [])]
+        fold(module, folded)
         options = {} if forward is None else {"forward": forward}
         network = _assembled(header, tensors, module, options)
+        if folded:
+            network.folded, network.unfolded_weights = folded, header["weights"]
         network.exit_rule = _read_rule(source, header["exit_rule"], divergence)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"'{source}' is damaged: its header lacks or garbles {error}") from error

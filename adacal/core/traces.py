@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,14 +24,23 @@ class Producer:
         module: path of the module that owns the weight.
         function: the torch function (conv2d, linear, ...).
         args, kwargs: its arguments as called.
-        scale: factor [C] or 1.0 applied to its output on the way (batch norm).
+        norms: variance, ε and weight of the batch norms that its output went through on the way.
     """
 
     module: str
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    scale: Tensor | float = 1.0
+    norms: tuple[tuple[Tensor, float, Tensor | None], ...] = ()
+
+    @property
+    def scale(self) -> Tensor | float:
+        """Factor [C] applied to its output on the way, 1.0 if there is none."""
+        scale: Tensor | float = 1.0
+        for variance, epsilon, weight in self.norms:
+            factor = torch.rsqrt(variance + epsilon)
+            scale = scale * (factor if weight is None else factor * weight).detach()
+        return scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +87,23 @@ def set_trace(tensor: Tensor, trace: Trace | None) -> None:
     setattr(tensor, _ATTRIBUTE, trace)
 
 
-def traced_tensors(values: Any) -> Iterator[Tensor]:
-    """Yields the tensors carrying activations in a nest of arguments."""
+def traced_tensors(values: Any) -> list[Tensor]:
+    """Returns the tensors carrying activations in a nest of arguments."""
+    found: list[Tensor] = []
+    _gather(values, found)
+    return found
+
+
+def _gather(values: Any, found: list[Tensor]) -> None:
     if isinstance(values, Tensor):
-        if trace_of(values) is not None:
-            yield values
+        if getattr(values, _ATTRIBUTE, None) is not None:
+            found.append(values)
     elif isinstance(values, list | tuple):
         for value in values:
-            yield from traced_tensors(value)
+            _gather(value, found)
     elif isinstance(values, dict):
-        yield from traced_tensors(tuple(values.values()))
+        for value in values.values():
+            _gather(value, found)
 
 
 def all_static(tensors: Iterable[Tensor]) -> bool:
@@ -177,7 +193,5 @@ def _scaled(producer: Producer | None, batch_norm: Call) -> Producer | None:
         options["eps"] = batch_norm.args[7]
     if producer is None or options.get("running_var") is None:
         return None
-    scale = torch.rsqrt(options["running_var"] + options.get("eps", 1e-5))
-    if options.get("weight") is not None:
-        scale = scale * options["weight"]
-    return replace(producer, scale=producer.scale * scale.detach())
+    norm = (options["running_var"], options.get("eps", 1e-5), options.get("weight"))
+    return replace(producer, norms=(*producer.norms, norm))

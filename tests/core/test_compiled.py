@@ -1,0 +1,195 @@
+"""The compiled scan against plain torch: every count and potential, bit for bit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import adacal
+from adacal.core import compiled
+from adacal.core.energy import EnergyMeter
+from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
+
+SHAPES = st.sampled_from(
+    [(2, 3), (1, 1), (3, 5, 1), (2, 3, 4, 4), (2, 7, 9, 8), (1, 2, 33, 33), (4, 130)]
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> Iterator[None]:
+    """Loads the kernel, so that scans of any size take it."""
+    compiled._kernel.cache_clear()
+    assert compiled._kernel() is not None, "numba is a dependency, so it compiles here"
+    yield
+
+
+def bits(tensor: Tensor) -> Tensor:
+    """The bits of numbers; zeros are all one, and so is everything that is no number."""
+    return torch.where(tensor.isnan(), torch.nan, tensor + 0.0).contiguous().view(torch.int32)
+
+
+def assert_same(current: Tensor, neuron: BurstParameters, membrane: Tensor | None = None) -> None:
+    before = current.clone()
+    for scaled in (False, True):
+        wanted = plain_scan(current, neuron, membrane, scaled=scaled)
+        found = compiled.scan(current, neuron, membrane, None, scaled=scaled)
+        assert found is not None
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert torch.equal(bits(ours), bits(theirs))
+        assert torch.equal(bits(current), bits(before))
+
+
+def numbers(shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Tensor:
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def neurons(shape: tuple[int, ...], seed: int, *, per_channel: bool, last: bool, shift: bool,
+            places: bool, phi: int) -> BurstParameters:  # fmt: skip
+    sizes = [1] * len(shape)
+    if per_channel:
+        sizes[-1 if last else 1] = shape[-1 if last else 1]
+    theta = numbers(tuple(sizes), seed).abs() + 0.05
+    start = numbers((1, *shape[1:]), seed + 1) if places else theta / 2
+    return BurstParameters(
+        threshold=theta if per_channel else theta.reshape(()),
+        max_spikes=phi,
+        shift=numbers(tuple(sizes), seed + 2, 0.1) if shift else None,
+        initial_potential=start,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=SHAPES, T=st.integers(1, 6), phi=st.integers(1, 5), seed=st.integers(0, 10**6),
+    per_channel=st.booleans(), last=st.booleans(), shift=st.booleans(), places=st.booleans(),
+    goes_on=st.booleans(), form=st.sampled_from(["dense", "last", "expanded", "cut"]),
+)  # fmt: skip
+def test_it_gives_the_bits_of_plain_torch(
+    shape: tuple[int, ...], T: int, phi: int, seed: int, per_channel: bool, last: bool,
+    shift: bool, places: bool, goes_on: bool, form: str,
+) -> None:  # fmt: skip
+    current = numbers((T, *shape), seed)
+    if form == "expanded":
+        current = current[:1].expand_as(current)
+    elif form == "last":
+        current = current.movedim(2, -1).contiguous().movedim(-1, 2)
+    elif form == "cut":
+        current = numbers((2 * T, *shape), seed)[::2]
+    neuron = neurons(shape, seed, per_channel=per_channel, last=last, shift=shift, places=places,
+                     phi=phi)  # fmt: skip
+    assert_same(current, neuron, numbers(shape, seed + 3) if goes_on else None)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_threads_give_the_same(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_PER_THREAD", 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    shape = (5, 4, 9, 9)
+    for per_channel in (False, True):
+        neuron = neurons(shape, 1, per_channel=per_channel, last=False, shift=True, places=False,
+                         phi=3)  # fmt: skip
+        assert_same(numbers((3, *shape), 2), neuron)
+
+
+def test_no_number_and_infinity_stay_what_they_are() -> None:
+    current = numbers((4, 2, 3, 8, 8), 5)
+    current[1, 0, 0, 0], current[2, 1, 1, 3], current[0, 0, 2, 1] = torch.nan, torch.inf, -torch.inf
+    neuron = neurons((2, 3, 8, 8), 1, per_channel=True, last=False, shift=True, places=False, phi=3)
+    assert_same(current, neuron)
+
+
+def test_the_output_may_take_the_place_of_the_input() -> None:
+    for form in (torch.contiguous_format, torch.channels_last):
+        rows = numbers((6, 3, 5, 5), 2).contiguous(memory_format=form)
+        current = rows.unflatten(0, (3, 2))
+        neuron = neurons((2, 3, 5, 5), 1, per_channel=True, last=False, shift=True, places=False,
+                         phi=3)  # fmt: skip
+        wanted, potential = plain_scan(current, neuron, scaled=True)
+        found, membrane = burst_scan(current, neuron, out=current, scaled=True)
+        assert found.data_ptr() == rows.data_ptr()
+        assert torch.equal(rows, wanted.flatten(0, 1)) and torch.equal(membrane, potential)
+
+
+@pytest.mark.parametrize(
+    "current",
+    [
+        torch.ones(0, 2, 3),
+        torch.ones(2, 0, 3),
+        torch.ones(2, 2, 3, dtype=torch.float64),
+        torch.ones(2, 2, 6)[..., ::2],
+        torch.ones(2, 2, 3, requires_grad=True),
+    ],
+    ids=["no steps", "no samples", "double", "gaps", "gradients"],
+)
+def test_what_it_cannot_take_is_left_to_plain_torch(current: Tensor) -> None:
+    parameters = (torch.tensor(1.0, dtype=current.dtype), torch.tensor(0.5, dtype=current.dtype))
+    neuron = BurstParameters(
+        threshold=parameters[0], max_spikes=2, shift=None, initial_potential=parameters[1]
+    )
+    assert compiled.scan(current, neuron, None, None, scaled=False) is None
+    if current.shape[0] and not current.requires_grad:
+        assert torch.equal(burst_scan(current, neuron)[0], plain_scan(current, neuron)[0])
+
+
+@pytest.mark.parametrize("fault", ["missing", "wrong"])
+def test_without_it_one_sentence_is_logged_and_plain_torch_runs(
+    fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing() -> Any:
+        raise ImportError("No module named 'numba'")
+
+    def wrong() -> Any:
+        return lambda current, step, counts, *rest: counts.fill(0)
+
+    compiled._kernel.cache_clear()
+    monkeypatch.setattr(compiled, "_compile", missing if fault == "missing" else wrong)
+    neuron = neurons((2, 3), 1, per_channel=True, last=False, shift=False, places=False, phi=3)
+    current = numbers((3, 2, 3), 2)
+    monkeypatch.setattr(compiled, "FIRST_USE", 1)
+    try:
+        with caplog.at_level(logging.WARNING, "adacal"):
+            for _ in range(2):
+                assert torch.equal(burst_scan(current, neuron)[0], plain_scan(current, neuron)[0])
+    finally:
+        compiled._kernel.cache_clear()
+        monkeypatch.undo()
+        assert compiled._kernel() is not None
+    assert len(caplog.records) == 1
+    text = caplog.text
+    assert "plain torch runs instead" in text
+    assert ("No module named 'numba'" if fault == "missing" else "differ from plain torch") in text
+
+
+def test_the_switch_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled._kernel.cache_clear()
+    monkeypatch.setenv(compiled.SWITCH, "plain")
+    try:
+        assert compiled._kernel() is None
+    finally:
+        monkeypatch.undo()
+        compiled._kernel.cache_clear()
+        assert compiled._kernel() is not None
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_networks_give_the_same_with_either(inplace: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(inplace), nn.Conv2d(6, 6, 3), nn.ReLU(inplace), nn.Flatten(),
+        nn.Linear(6 * 16, 8), nn.ReLU(inplace), nn.Linear(8, 4),
+    )  # fmt: skip
+    inputs = numbers((5, 3, 8, 8), 1)
+    network = adacal.convert(net, inputs, T=4, max_spikes=3)
+    network.calibrate([inputs], "light")
+    found = network(inputs)
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "scan", lambda *_, **__: None)
+        assert torch.equal(network(inputs), found)
+    assert torch.equal(network.predict(inputs, EnergyMeter()).output, found)
