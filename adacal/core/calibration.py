@@ -173,10 +173,11 @@ def calibrate(
             if setting.potential:
                 share = setting.potential_share
                 advanced.set_potential(network.T, neuron, activation, current, share)
-        counts, theta = neuron.scan(current, network.T)
         both = torch.empty_like(blocks, memory_format=torch.contiguous_format)
         both[0] = activation
-        torch.mul(counts, theta, out=both[1:])
+        output = neuron.output(current, network.T, out=both[1:])
+        if output.data_ptr() != both[1:].data_ptr():
+            both[1:] = output
         return both.flatten(0, 1), None
 
     ann, snn, _ = network.two_stream_pass(inputs, on_site)
