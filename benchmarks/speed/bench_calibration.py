@@ -147,7 +147,9 @@ def main() -> None:
     for depth in depths:
         network = ann if depth == 20 else random_resnet(depth, inputs)
         few = {20: options.repeats, 56: 2, 110: 2}[depth]
-        found, told = measured(network, inputs, T, 1 if options.smoke else few, options.clock, depth)
+        found, told = measured(
+            network, inputs, T, 1 if options.smoke else few, options.clock, depth
+        )
         rows += found
         facts.update(told)
     show(rows, options.json, "GPUs, the peers' own code", **facts)
