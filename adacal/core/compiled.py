@@ -257,10 +257,23 @@ def _burst(
         for low in range(0, row, _CHUNK):
             length = min(_CHUNK, row - low)
             at = line * row + low
-            for i in range(length):
-                place = channel + (low + i) * by_row
-                level[i], added[i] = theta[place], shift[place]
-                u[i] = start[place] if start.size > 0 else potential[at + i]
+            if by_row:
+                for i in range(length):
+                    level[i], added[i] = theta[low + i], shift[low + i]
+            else:
+                one, other = theta[channel], shift[channel]
+                for i in range(length):
+                    level[i], added[i] = one, other
+            if start.size == 0:
+                for i in range(length):
+                    u[i] = potential[at + i]
+            elif by_row:
+                for i in range(length):
+                    u[i] = start[low + i]
+            else:
+                first = start[channel]
+                for i in range(length):
+                    u[i] = first
             for t in range(steps):
                 x = current[t * step + at : t * step + at + length]
                 k = counts[t * count_step + at : t * count_step + at + length]

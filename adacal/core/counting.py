@@ -64,10 +64,18 @@ class SynapseCounter:
     leaves: dict[str, Tensor] = field(default_factory=dict)
     _layout: Layout | None = None
     _first_step: int = 0
+    _complete: bool = False
     _fan_outs: FanOuts = field(default_factory=FanOuts)
 
-    def begin(self, layout: Layout, first_step: int = 0) -> None:
-        """Starts a pass (one forward, or one step of a stepwise run)."""
+    def begin(self, layout: Layout, first_step: int = 0, *, complete: bool = False) -> None:
+        """Starts a pass: one forward, or some steps of a stepwise run.
+
+        Args:
+            layout: how the rows are laid out.
+            first_step: steps of the run before this pass.
+            complete: every step of the run will follow.
+        """
+        self._complete = complete
         self._layout = layout
         self._first_step = first_step
         if first_step == 0:
@@ -173,7 +181,7 @@ class SynapseCounter:
         alone = Layout(steps=0, reference=True, batch=layout.batch, T=layout.T)
         inner.begin(alone)
         count_part(call.args, layout, inner, inner.activated)
-        steps = min(self._steps(*call.traced), 1)
+        steps = 0 if self._complete and self._first_step else min(self._steps(*call.traced), 1)
         count = self.layers[where]
         for layer in inner.layers.values():
             count.macs += layer.ann_macs * steps

@@ -39,25 +39,26 @@ class Execution:
             return call.run(), True
         if any(known_of(tensor).row_dim for tensor in call.traced):
             return call.run(), True
-        if self._state is not None:
-            key = self._names.memory(call.name)
-            fresh = key not in self._state.static
-            if fresh:
-                self._state.static[key] = call.run()
-            return map_tensors(self._state.static[key], _any, Tensor.clone), fresh
 
         def first(value: Any) -> Any:
             if isinstance(value, Tensor) and trace_of(value) is not None:
                 return value[: value.shape[0] // blocks]
             return value
 
-        kwargs = {key: first(value) for key, value in call.kwargs.items()}
-        block = call.function(*map(first, call.args), **kwargs)
-
         def again(value: Tensor) -> Tensor:
             return value.repeat(blocks, *[1] * (value.dim() - 1))
 
-        return map_tensors(block, _any, again), True
+        def computed() -> Any:
+            kwargs = {key: first(value) for key, value in call.kwargs.items()}
+            return call.function(*map(first, call.args), **kwargs)
+
+        if self._state is None:
+            return map_tensors(computed(), _any, again), True
+        key = self._names.memory(call.name)
+        fresh = key not in self._state.static
+        if fresh:
+            self._state.static[key] = computed()
+        return map_tensors(self._state.static[key], _any, again), fresh
 
     def running(
         self,

@@ -19,6 +19,7 @@ from adacal.core.functions import ActivationCall, Role
 from adacal.core.inputs import blame_inputs
 from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
+from adacal.core.precision import Rounded
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.traces import (
@@ -51,6 +52,7 @@ class SpikingMode(TorchFunctionMode):
         meter: counts synaptic operations, if given.
         weight_changes: weights to add for the spiking stream, by module path.
         state: memory of a stepwise run, if given.
+        rounded: computes layers of the spiking stream in low precision, if given.
     Attributes:
         sites: the sites met so far, in calling order.
         synaptic_calls: how often each module called a synaptic operation.
@@ -69,6 +71,7 @@ class SpikingMode(TorchFunctionMode):
         meter: Meter | None = None,
         weight_changes: dict[str, Tensor] | None = None,
         state: RunState | None = None,
+        rounded: Rounded | None = None,
     ) -> None:
         super().__init__()
         self.module = module
@@ -78,6 +81,7 @@ class SpikingMode(TorchFunctionMode):
         self.max_pool = max_pool
         self.meter = meter
         self.weight_changes = weight_changes or {}
+        self.rounded = rounded
         self.sites: list[Site] = []
         self.synaptic_calls: Counter[str] = Counter()
         self.pooled: dict[str, int] = {}
@@ -218,7 +222,7 @@ class SpikingMode(TorchFunctionMode):
         elif static:
             result, fresh = self._execution.once(call)
         else:
-            result = call.run()
+            result = self.rounded.run(call) if self.rounded else call.run()
         if self.meter and fresh:
             self.meter.synapse(self._names.label(call.name), call, result)
         producer = Producer(

@@ -93,11 +93,16 @@ class RuleState:
 
 @dataclass
 class RunState:
-    """All memory of a stepwise run: neurons, temporal rules, outputs that never change."""
+    """All memory of a stepwise run: neurons, temporal rules, outputs that never change.
+
+    Attributes:
+        complete: whether every step of the run will be run, none left out by an early exit.
+    """
 
     neurons: dict[str, NeuronState] = field(default_factory=dict)
     rules: dict[str, RuleState] = field(default_factory=dict)
     static: dict[str, Any] = field(default_factory=dict)
+    complete: bool = False
 
     def keep(self, alive: Tensor) -> None:
         """Drops the samples whose entry in `alive` (bool, [B]) is False."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from adacal.core import calibration, compression, rate_distortion, search, storage, timesteps
+from adacal.core import calibration, compression, parts, rate_distortion, search, storage, timesteps
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
@@ -20,16 +19,16 @@ from adacal.core.exit_rules import Score
 from adacal.core.inputs import check_batch
 from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout, RunState
-from adacal.core.nests import join_tensors, map_tensors
+from adacal.core.nests import map_tensors
 from adacal.core.neuron import BurstNeuron, NeuronState
 from adacal.core.phases import as_fired, require_plain
+from adacal.core.precision import Precision, Rounded, check_precision
 from adacal.core.sites import OnActivation, Site
-from adacal.core.traces import Trace, is_rows, set_trace, trace_of
+from adacal.core.traces import Trace, is_rows, set_trace
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]
-REUSED_BYTES = 16 << 20
-"""Size of an activation that glibc's malloc surely hands out again (it maps 32 MB afresh)."""
+CPU = torch.device("cpu")
 
 
 def call_module(module: nn.Module, inputs: Any) -> Any:
@@ -50,6 +49,10 @@ class SpikingNetwork(Converted):
         warmup: first steps of the T whose output is not used; see `adacal.core.phases`.
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
         folded: paths of layers and of the batch norms that were folded into them.
+        memory_mb: what the activations of a run may take; None leaves it open.
+        precision: of layers that spikes enter, `float32` or `bfloat16`; those whose weights
+            advanced calibration changed, and all of calibration, are in float32.
+        footprints: bytes of one step of one sample, by its shape, where that was measured.
         unfolded_weights: digest of the ANN's weights before that; empty if nothing was folded.
     """
 
@@ -88,33 +91,41 @@ class SpikingNetwork(Converted):
         self.search_log: dict[str, Any] = {}
         self.folded: list[tuple[str, str]] = []
         self.unfolded_weights: dict[str, str] = {}
+        self.memory_mb: float | None = None
+        self.precision: Precision = "float32"
+        self.footprints: dict[tuple[int, ...], float] = {}
+        self._rounded = Rounded()
         self._rates: dict[str, float | None] = {}
 
     # running ---------------------------------------------------------------------------------
 
     def __call__(self, inputs: Tensor) -> Any:
         """Returns the mean output over T, nested as the ANN's; inputs [B, ...] or [T, B, ...]."""
-        return self._mean(self._outputs(inputs, None))
+        return parts.joined(self._outputs(inputs, None, self._mean), 0)
 
     def steps(self, inputs: Tensor) -> Any:
         """Returns the running mean of the output after 1 … T steps, each tensor [T, B, ...].
 
         After a warm-up the first is that of the first step whose output is used.
         """
-        return map_tensors(self._outputs(inputs, None), is_rows, self._running)
+        return parts.joined(self._outputs(inputs, None, self._running), 1)
 
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
         """Runs a batch (with early exit if `exit_rule` is set) and counts into `meter`."""
         if self.exit_rule is not None:
             return self.run_until_confident(inputs, self.exit_rule, meter)
-        outputs = self._outputs(inputs, meter)
+
+        def reduce(out: Any) -> tuple[Any, Any]:
+            logits = isinstance(out, Tensor) and out.dim() == 2 and is_rows(out)
+            return self._mean(out), self._running(out) if logits else None
+
+        found = self._outputs(inputs, meter, reduce)
         self._keep_rates(meter)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
-        logits = isinstance(outputs, Tensor) and outputs.dim() == 2 and is_rows(outputs)
         return Prediction(
-            output=self._mean(outputs),
+            output=parts.joined([mean for mean, _ in found], 0),
             timesteps=torch.full((batch,), self.T),
-            by_step=self._running(outputs) if logits else None,
+            by_step=parts.joined([running for _, running in found], 1),
         )
 
     def run_until_confident(
@@ -148,6 +159,32 @@ class SpikingNetwork(Converted):
         """
         layout = self._layout(1, inputs.shape[0])
         return self._pass(inputs.clone(), layout, meter, state, index)
+
+    def run_steps(
+        self,
+        inputs: Tensor,
+        meter: EnergyMeter | None,
+        state: RunState | None = None,
+        first: int = 0,
+        steps: int | None = None,
+    ) -> Any:
+        """Runs steps at once and returns their raw outputs, each [steps*B, ...], steps outermost.
+
+        Args:
+            inputs: shape [B, ...]; of a stream the frames of these steps, [steps, B, ...].
+            meter: counts these steps.
+            state: what earlier steps of the run left, changed in place; None if these are all.
+            first: how many those were.
+            steps: how many to run; all by default.
+        """
+        steps = self.T if steps is None else steps
+        if self.stream:
+            rows, batch = inputs.flatten(0, 1).clone(), inputs.shape[1]
+        else:
+            rows, batch = inputs.repeat(steps, *[1] * (inputs.dim() - 1)), inputs.shape[0]
+        layout = self._layout(steps, batch)
+        with torch.set_grad_enabled(meter is not None and meter.keep_graph):
+            return self._pass(rows, layout, meter, state, first)
 
     @torch.no_grad()
     def ann(self, inputs: Tensor) -> Any:
@@ -257,43 +294,12 @@ class SpikingNetwork(Converted):
 
     # inside --------------------------------------------------------------------------------------
 
-    def _outputs(self, inputs: Tensor, meter: EnergyMeter | None) -> Any:
-        """Returns raw outputs [T*B, ...], computed in parts where a whole batch is too large."""
+    def _outputs(
+        self, inputs: Tensor, meter: EnergyMeter | None, reduce: Callable[[Any], Any]
+    ) -> list[Any]:
+        """Returns what `reduce` makes of raw outputs [T*b, ...], part by part of the batch."""
         self._check(inputs)
-        dim = int(self.stream)
-        size = self._samples_at_once(inputs)
-        if inputs.shape[dim] <= size or (meter is not None and meter.keep_graph):
-            return self._whole(inputs, meter)
-
-        def join(rows: list[Tensor]) -> Tensor:
-            joined = torch.cat([r.unflatten(0, (self.T, -1)) for r in rows], 1).flatten(0, 1)
-            set_trace(joined, trace_of(rows[0]))
-            return joined
-
-        return join_tensors(
-            [self._whole(part, meter) for part in inputs.split(size, dim)], is_rows, join
-        )
-
-    def _samples_at_once(self, inputs: Tensor) -> int:
-        """On a CPU, as many as keep the largest activation below what malloc hands out again.
-
-        Larger ones are mapped afresh at every call, and zeroing their pages costs more than the
-        convolution itself (batches of 800 rows of 50 KB took 3 times as long a row as 400).
-        """
-        if inputs.device.type != "cpu" or not self.sites:
-            return max(1, inputs.shape[int(self.stream)])
-        largest = max(site.rows * math.prod(site.shape) for site in self.sites)
-        largest *= inputs.element_size()
-        return max(1, REUSED_BYTES // (largest * self.T))
-
-    def _whole(self, inputs: Tensor, meter: EnergyMeter | None) -> Any:
-        if self.stream:
-            rows, batch = inputs.flatten(0, 1).clone(), inputs.shape[1]
-        else:
-            rows, batch = inputs.repeat(self.T, *[1] * (inputs.dim() - 1)), inputs.shape[0]
-        layout = self._layout(self.T, batch)
-        with torch.set_grad_enabled(meter is not None and meter.keep_graph):
-            return self._pass(rows, layout, meter, None, 0)
+        return parts.outputs(self, inputs, meter, reduce)
 
     def _pass(
         self,
@@ -336,9 +342,10 @@ class SpikingNetwork(Converted):
             meter=meter,
             weight_changes=self.weight_changes,
             state=state,
+            rounded=self._rounded if self.precision == "bfloat16" else None,
         )
         if meter is not None:
-            meter.begin(layout, first_step)
+            meter.begin(layout, first_step, complete=state is not None and state.complete)
         rows = rows.view_as(rows)
         tag = meter.input_events(rows) if meter is not None and self.event_input else None
         set_trace(rows, Trace(static=not self.stream, tag=tag))
@@ -358,6 +365,7 @@ class SpikingNetwork(Converted):
 
     def _check(self, inputs: Any) -> None:
         check_whole("T", self.T, example=8)
+        check_precision(self.precision, inputs.device if isinstance(inputs, Tensor) else CPU)
         check_batch(inputs, stream=self.stream, T=self.T, sample=self.sample_shape)
 
     def _keep_rates(self, meter: EnergyMeter | None) -> None:
@@ -367,13 +375,16 @@ class SpikingNetwork(Converted):
     def _used(self, rows: Tensor) -> Tensor:
         return rows.unflatten(0, (self.T, -1))[self.warmup :]
 
-    def _running(self, rows: Tensor) -> Tensor:
-        total = self._used(rows).cumsum(0)
-        count = torch.arange(1, total.shape[0] + 1).to(total)
-        return total / count.reshape(-1, *[1] * (total.dim() - 1))
+    def _running(self, outputs: Any) -> Any:
+        def means(rows: Tensor) -> Tensor:
+            total = self._used(rows).cumsum(0)
+            count = torch.arange(1, total.shape[0] + 1).to(total)
+            return total / count.reshape(-1, *[1] * (total.dim() - 1))
+
+        return parts.over_time(outputs, means)
 
     def _mean(self, outputs: Any) -> Any:
-        return map_tensors(outputs, is_rows, lambda t: self._used(t).mean(0))
+        return parts.over_time(outputs, lambda rows: self._used(rows).mean(0))
 
 
 def _site_report(

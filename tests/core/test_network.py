@@ -268,7 +268,7 @@ def test_a_batch_in_parts_gives_what_the_whole_gives(
     frames = torch.rand(3, 7, 2, 6, 6) if stream else torch.rand(7, 2, 6, 6)
     found = []
     for reused in (10**9, 3 * 4 * 64 * 4):  # all at once; three samples at once
-        monkeypatch.setattr("adacal.core.network.REUSED_BYTES", reused)
+        monkeypatch.setattr("adacal.core.parts.REUSED_BYTES", reused)
         network = convert(net, frames, T=3, stream=stream)
         meter = EnergyMeter()
         prediction = network.predict(frames, meter)

@@ -39,24 +39,23 @@ def two_runs(warmup: int, T: int) -> tuple[Tensor, list[Tensor]]:
     network, x = pooled(warmup)
     gates: list[Tensor] = []
     for neuron in network.neurons.values():
-        scan = neuron.scan
+        output = neuron.output
 
-        def first(current: Tensor, T: int, state: Any = None, neuron=neuron, scan=scan):  # type: ignore[no-untyped-def]
+        def first(current: Tensor, T: int, *_: Any, neuron=neuron, output=output):  # type: ignore[no-untyped-def]
             _, left = burst_scan(current, neuron.parameters(current[0], T))
             gates.append((left > 0.001 * neuron.threshold).to(left))
-            return scan(current, T)
+            return output(current, T)
 
-        neuron.scan = first  # type: ignore[method-assign]
+        neuron.output = first  # type: ignore[method-assign]
     network(x)
     network, x = pooled(T)
     for neuron, gate in zip(network.neurons.values(), gates, strict=True):
-        scan = neuron.scan
+        output = neuron.output
 
-        def second(current: Tensor, T: int, state: Any = None, gate=gate, scan=scan):  # type: ignore[no-untyped-def]
-            counts, theta = scan(current, T)
-            return counts * gate, theta
+        def second(current: Tensor, T: int, *_: Any, gate=gate, output=output):  # type: ignore[no-untyped-def]
+            return output(current, T) * gate
 
-        neuron.scan = second  # type: ignore[method-assign]
+        neuron.output = second  # type: ignore[method-assign]
     return network(x), gates
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adacal.core import network as network_module
+from adacal.core import parts
 from adacal.core.channel_tables import measure_channels
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
@@ -148,6 +148,6 @@ def test_batches_of_many_rows_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     for network in pair("max", T=4):
         whole = network(inputs)
         per_sample = POINTS * 6 * inputs.element_size() * network.T
-        monkeypatch.setattr(network_module, "REUSED_BYTES", 3 * per_sample)
-        assert network._samples_at_once(inputs) == 3
+        monkeypatch.setattr(parts, "REUSED_BYTES", 3 * per_sample)
+        assert parts.plan(network, inputs) == parts.Parts(samples=3, steps=4)
         assert torch.allclose(network(inputs), whole, atol=1e-6)

@@ -1,0 +1,150 @@
+"""Parts of a run: how many samples and steps are computed at once, and their joined outputs.
+
+More rows at once are not faster once a layer is busy, and cost memory: a time-batched forward
+holds T times what the ANN does. Samples do not see each other, so they run one after the other;
+where even one sample is too much, so do groups of its steps, with their state kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from adacal.core.checks import check_number
+from adacal.core.energy import EnergyMeter
+from adacal.core.errors import ConfigError
+from adacal.core.footprint import Footprint
+from adacal.core.layout import RunState
+from adacal.core.nests import join_tensors, map_tensors
+from adacal.core.traces import is_rows, set_trace, trace_of
+
+if TYPE_CHECKING:
+    from adacal.core.network import SpikingNetwork
+
+REUSED_BYTES = 16 << 20
+"""Size of an activation that glibc's malloc surely hands out again (it maps 32 MB afresh)."""
+OWN_BUFFERS = 1.5
+"""How much more than its tensors a forward takes: layers lay their inputs out anew, for one."""
+MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What is computed at once: so many samples, so many of their steps."""
+
+    samples: int
+    steps: int
+
+
+def plan(network: SpikingNetwork, inputs: Tensor) -> Parts:
+    """Chooses the parts of a run.
+
+    On a CPU, as many samples as keep the largest activation below what malloc hands out again:
+    larger ones are mapped afresh at every call, and zeroing their pages costs more than the
+    convolution itself (batches of 800 rows of 50 KB took 3 times as long a row as 400). Fewer, and
+    then fewer steps, where `network.memory_mb` would be exceeded.
+
+    Args:
+        network: its `memory_mb` is the limit, if any.
+        inputs: shape [B, ...] or, for a stream, [T, B, ...].
+    Raises:
+        ConfigError: the limit is no number above 0, or too little for one step of one sample.
+    """
+    batch = inputs.shape[int(network.stream)]
+    most = max(1, batch)
+    if inputs.device.type == "cpu" and network.sites:
+        largest = max(site.rows * math.prod(site.shape) for site in network.sites)
+        most = max(1, REUSED_BYTES // (largest * inputs.element_size() * network.T))
+    if network.memory_mb is None:
+        return Parts(samples=most, steps=network.T)
+    check_number("memory_mb", network.memory_mb, 0, above=True, example=4096)
+    row = _bytes_of_a_row(network, inputs)
+    rows = int(network.memory_mb * MEGABYTE / row)
+    if rows >= network.T:
+        return Parts(samples=min(most, rows // network.T), steps=network.T)
+    least = network.T if network.warmup else 1
+    if rows < least:
+        raise ConfigError(
+            f"memory_mb={network.memory_mb:g} is too little: one sample takes "
+            f"{math.ceil(row * least / MEGABYTE)} MB at the least; allow that much, or give "
+            "smaller inputs"
+        )
+    return Parts(samples=1, steps=rows)
+
+
+def outputs(
+    network: SpikingNetwork,
+    inputs: Tensor,
+    meter: EnergyMeter | None,
+    reduce: Callable[[Any], Any],
+) -> list[Any]:
+    """Runs a batch and returns what `reduce` makes of the raw outputs [T*b, ...] of each part."""
+    if meter is not None and meter.keep_graph:
+        return [reduce(network.run_steps(inputs, meter))]
+    parts = plan(network, inputs)
+    pieces = inputs.split(parts.samples, int(network.stream))
+    if parts.steps == network.T:
+        return [reduce(network.run_steps(piece, meter)) for piece in pieces]
+    return [reduce(_joined(list(_in_time(network, piece, parts, meter)))) for piece in pieces]
+
+
+def joined(parts: list[Any], dim: int) -> Any:
+    """Joins what parts gave along the dimension of the samples; rows lose their traces."""
+
+    def join(tensors: list[Tensor]) -> Tensor:
+        return torch.cat(tensors, dim) if len(tensors) > 1 else tensors[0].view_as(tensors[0])
+
+    return join_tensors(parts, is_rows, join)
+
+
+def over_time(outputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Changes the rows in a nest of outputs; they keep their traces."""
+
+    def changed(rows: Tensor) -> Tensor:
+        result = change(rows)
+        set_trace(result, trace_of(rows))
+        return result
+
+    return map_tensors(outputs, is_rows, changed)
+
+
+def _in_time(
+    network: SpikingNetwork, inputs: Tensor, parts: Parts, meter: EnergyMeter | None
+) -> Iterator[Any]:
+    """Runs a few steps at a time, with what neurons and rules remember kept between."""
+    state = RunState(complete=True)
+    for first in range(0, network.T, parts.steps):
+        steps = min(parts.steps, network.T - first)
+        frames = inputs[first : first + steps] if network.stream else inputs
+        yield network.run_steps(frames, meter, state, first, steps)
+
+
+def _joined(pieces: list[Any]) -> Any:
+    """Puts steps one after the other: they are outermost in the rows."""
+
+    def join(rows: list[Tensor]) -> Tensor:
+        whole = torch.cat(rows)
+        set_trace(whole, trace_of(rows[0]))
+        return whole
+
+    return join_tensors(pieces, is_rows, join)
+
+
+def _bytes_of_a_row(network: SpikingNetwork, inputs: Tensor) -> float:
+    """Peak of one step of one sample, measured once for inputs of a size by running it."""
+    key = tuple(inputs.shape[1 + int(network.stream) :])
+    if key not in network.footprints:
+        one = inputs.narrow(int(network.stream), 0, 1)
+        with Footprint() as held:
+            if network.warmup:  # some neurons must hear all of it at once
+                network.run_steps(one, None)
+            else:
+                network.step(one[0] if network.stream else one, RunState(), 0)
+        steps = network.T if network.warmup else 1
+        network.footprints[key] = OWN_BUFFERS * held.peak / steps
+    return network.footprints[key]
