@@ -8,7 +8,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -21,6 +21,7 @@ from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
 from adacal.methods.plugins import load_plugins
+from adacal.methods.stages import Stages
 
 METHODS = Registry("adacal method", scope="adacal")
 
@@ -48,6 +49,7 @@ class Calibration:
         generator: the only source of randomness.
         stream: inputs are [T, B, ...].
         event_input: inputs are event counts.
+        stages: steps that an earlier method took alike on these samples.
     """
 
     T: int
@@ -57,6 +59,7 @@ class Calibration:
     generator: torch.Generator
     stream: bool = False
     event_input: bool = False
+    stages: Stages = field(default_factory=Stages)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +131,18 @@ def calibrate(
     **options: Any,
 ) -> float:
     """Calibrates with everything that `calibration` offers and notes the divergence."""
-    found = network.calibrate(
-        calibration.batches,
-        mode,
-        generator=calibration.generator,
-        divergence=calibration.divergence,
-        **options,
+
+    def step() -> float:
+        return network.calibrate(
+            calibration.batches,
+            mode,
+            generator=calibration.generator,
+            divergence=calibration.divergence,
+            **options,
+        )
+
+    found: float = calibration.stages.run(
+        f"{mode} calibration", network, calibration.generator, {"mode": mode, **options}, step
     )
     network.search_log["calibration_divergence"] = found
     return found

@@ -46,6 +46,7 @@ from adacal.suite.task import Batch, Evaluation
 if TYPE_CHECKING:
     from adacal.core.converted import Converted
     from adacal.core.energy import EnergyReport
+    from adacal.methods.stages import Stages
 
 
 def run(
@@ -96,7 +97,8 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
     """Converts, calibrates and measures one config; returns its record without storing it.
 
     What an earlier run of the session had computed is taken from there and named in the record's
-    `shared`: "dataset and ANN", "ANN evaluation", "calibration samples".
+    `shared`: "dataset and ANN", "ANN evaluation", "calibration samples", and the steps of methods
+    (`adacal.methods.stages`), whose seconds the cost of the calibration contains all the same.
     """
     from adacal.core.energy import EnergyMeter
 
@@ -107,6 +109,7 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
     ann_evaluation = session.evaluate_ann(prepared, progress)
     clock.lap("ann_s")
     converted, cost = convert(config, prepared, session.device, progress)
+    shared += _stages(config, prepared).taken
     clock.lap("convert_s")
     meter = EnergyMeter()
     watch = _Watch(prepared, converted, session.device, meter)
@@ -174,6 +177,16 @@ def _shared(config: RunConfig, prepared: Prepared) -> list[str]:
     return [name for name, is_held in held.items() if is_held]
 
 
+def _stages(config: RunConfig, prepared: Prepared) -> Stages:
+    """Returns what methods have computed on the calibration samples of a config."""
+    from adacal.methods.stages import Stages
+
+    found: Stages = prepared.stages.setdefault(
+        (config.calibration.n_samples, config.seed), Stages()
+    )
+    return found
+
+
 class _Clock:
     """Wall seconds of the stages of a run."""
 
@@ -209,13 +222,15 @@ def convert(
         generator=torch.Generator().manual_seed(config.seed),
         stream=task.stream,
         event_input=task.event_input,
+        stages=_stages(config, prepared),
     )
+    calibration.stages.begin()
     example = task.example_input().to(device)
     _synchronise(device)
     start = time.perf_counter()
     converted = config.build_method().build(prepared.ann, example, calibration)
     _synchronise(device)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + calibration.stages.seconds
     progress("convert", 1, 1)
     indices = _indices(batches)
     return converted, CalibrationCost(
