@@ -249,7 +249,8 @@ def time_both(
 ) -> Latency | None:
     """Times ANN and SNN in turns on the first test batch, without energy counting.
 
-    One untimed call of each goes first; medians are over `evaluation.latency_repeats` calls.
+    An untimed call of the ANN goes first; the SNN has just been run on the whole test set. Medians
+    are over `evaluation.latency_repeats` calls.
     """
     repeats = config.evaluation.latency_repeats
     if repeats == 0:
@@ -262,15 +263,15 @@ def time_both(
         lambda: _predict(converted, inputs),
     )
     seconds: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        progress("latency", repeat, repeats + 1)
+    calls[0]()
+    for repeat in range(repeats):
+        progress("latency", repeat, repeats)
         for call, times in zip(calls, seconds, strict=True):
             _synchronise(device)
             start = time.perf_counter()
             call()
             _synchronise(device)
-            if repeat > 0:
-                times.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
     ann_ms, snn_ms = (1e3 * statistics.median(times) / size for times in seconds)
     return Latency(
         ann_ms=ann_ms,
