@@ -55,7 +55,9 @@ unit: $(STAMP)  ## run the tests and the examples in docstrings; PYTEST_ARGS="-q
 tables: $(STAMP)  ## make results/leaderboards and the README's table again from results/records
 	$(BIN)/adacal leaderboard --write --plot --results results
 	$(BIN)/python docs/readme_table.py
+	$(BIN)/adacal fronts --write --results results
 	$(BIN)/python docs/rate_distortion_page.py
+	$(BIN)/python docs/when_spikes_pay_page.py
 
 bench: $(STAMP)  ## time everything against its rivals, minutes each; BENCH_ARGS="--clock process"
 	@for file in benchmarks/speed/bench_*.py; do \

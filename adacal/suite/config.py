@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from adacal.core.errors import ConfigError, unknown_name
+from adacal.suite.labels import method_label, plain_value
 from adacal.suite.options import check_types, complaint, tuples
 from adacal.suite.places import CONFIG_FOLDER
 
@@ -89,8 +90,11 @@ class RunConfig(_Part):
         return make_method(self.method_name, options)
 
     def method_options(self) -> dict[str, Any]:
-        """Returns every option of the method, defaults included, JSON-able."""
-        return dict(plain_value(dataclasses.asdict(self.build_method()), "method"))
+        """Returns every option of the method, defaults included, JSON-able.
+
+        Options that were added later and have their default are left out (`later`).
+        """
+        return dict(plain_value(self.build_method().options(), "method"))
 
     def label(self) -> str:
         """Returns the method's name with the options that set this run apart."""
@@ -235,7 +239,7 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
     from adacal.methods.base import METHODS, load_methods
 
     load_methods()
-    kind = METHODS.get(name)
+    kind = METHODS.module_dict.get(name)  # `get` takes importable modules for parts, too
     if kind is None:
         raise ConfigError(unknown_name("method", name, METHODS.module_dict))
     fields = [field.name for field in dataclasses.fields(kind) if field.init]
@@ -252,23 +256,6 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
     # The method's own sentences say more than those about types, so they go first.
     check_types(f"method '{name}'", kind, given)
     return method
-
-
-def method_label(name: str, options: Mapping[str, Any]) -> str:
-    """Returns a row's name: the method, and in brackets the options that are not the default.
-
-    A whole-number `max_spikes` above 1 is always shown: it is what readers compare by.
-    """
-    from adacal.methods.base import METHODS
-
-    kind = METHODS.get(name)
-    defaults = {} if kind is None else plain_value(dataclasses.asdict(kind()), "method")
-    shown = []
-    for key, value in options.items():
-        burst = key == "max_spikes" and isinstance(value, int) and value > 1
-        if burst or key not in defaults or defaults[key] != value:
-            shown.append(f"{key}={_short(value, defaults.get(key))}")
-    return f"{name}({', '.join(shown)})" if shown else name
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,19 +275,6 @@ def digest(value: Any, length: int = 16) -> str:
     """Returns the first hex digits of the sha256 of a JSON-able value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def plain_value(value: Any, where: str) -> Any:
-    """Returns the value with lists for tuples; raises ConfigError for what JSON cannot hold."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_value(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item, where) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ConfigError(
-        f"'{where}' holds a {type(value).__name__}; configs take numbers, strings, lists and dicts"
-    )
 
 
 _KEYS = list(RunConfig.model_fields)
@@ -349,13 +323,3 @@ def _over_default(kind: type[Method], option: str, value: Any) -> Any:
     factory = field.default_factory
     default = field.default if factory is dataclasses.MISSING else factory()
     return merge(default, value) if isinstance(default, Mapping) else value
-
-
-def _short(value: Any, default: Any) -> str:
-    if isinstance(value, Mapping):
-        known = default if isinstance(default, Mapping) else {}
-        items = [(k, v) for k, v in value.items() if k not in known or known[k] != v]
-        return "{" + ", ".join(f"{k}={_short(v, known.get(k))}" for k, v in items) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_short(item, None) for item in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

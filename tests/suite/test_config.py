@@ -12,7 +12,8 @@ import torch
 
 from adacal.core.errors import ConfigError
 from adacal.suite import config as configs
-from adacal.suite.config import make_method, method_label, plain_value, resolve
+from adacal.suite.config import make_method, resolve
+from adacal.suite.labels import method_label, plain_value
 from adacal.suite.session import Session, build_task
 from adacal.suite.task import Task
 from suite.suite_toys import raw_config
@@ -42,6 +43,7 @@ def test_conversion_options_override_the_methods() -> None:
     [
         ({"conversions": {}}, "no config key named 'conversions'; did you mean 'conversion'?"),
         ({"method": {"type": "toy_spikin"}}, "no method named 'toy_spikin'; did you mean"),
+        ({"method": {"type": "json"}}, "no method named 'json'"),  # a module of that name exists
         (
             {"method": {"type": "toy_spiking", "mises": 1}},
             "no option of method 'toy_spiking' named 'mises'; did you mean 'misses'?",
