@@ -107,10 +107,9 @@ def _digest(
         else:
             found.update(repr(value).encode())
 
-    for value in (name, sorted(options.items()), generator.get_state()):
-        add(value)
-    for value in (network.T, network.warmup, network.max_pool, network.precision, network.folded):
-        add(value)
+    setting = (network.T, network.warmup, network.max_pool, network.precision, network.folded)
+    add((name, sorted(options.items()), setting))
+    add(generator.get_state())
     for site, neuron in network.neurons.items():
         add(site)
         for value in vars(neuron).values():
