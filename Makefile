@@ -17,8 +17,9 @@ MATRIX ?= benchmarks/embedded.py
 RESULTS ?= demo_results
 PYTEST_ARGS ?= -q
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help demo test check tables lint format types unit new-method guides opencv
+.PHONY: help demo test check tables lint format types unit bench new-method guides opencv
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,10 @@ tables: $(STAMP)  ## make results/leaderboards and the README's table again from
 	$(BIN)/adacal fronts --write --results results
 	$(BIN)/python docs/rate_distortion_page.py
 	$(BIN)/python docs/when_spikes_pay_page.py
+
+bench: $(STAMP)  ## time everything against its rivals, minutes each; BENCH_ARGS="--clock process"
+	@for file in benchmarks/speed/bench_*.py; do \
+		echo "== $$file"; $(BIN)/python "$$file" $(BENCH_ARGS); done
 
 new-method: $(STAMP)  ## start a method: make new-method NAME=my_method
 	@$(BIN)/adacal new method "$(NAME)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -145,16 +146,18 @@ def calibrate(
         reference, current = blocks[0], blocks[1:]
         activation = neuron.activation(reference)
         positions = _positions(activation, neuron.channel_dim, setting.sample_limit, random)
-        _set_threshold(network, neuron, activation, positions, setting, site.name)
-        neuron.shift = torch.zeros_like(positions.take(activation)[:, 0])
+        sample = positions.take(activation)
+        _set_threshold(network, neuron, activation, sample, setting, site.name)
+        neuron.shift = torch.zeros_like(sample[:, 0])
         neuron.initial_potential = None
         if trace.static:
             current = current[:1].expand_as(current)
+        steps = positions.take_steps(current) if setting.mode != "none" else current[:0]
         # a slope over all positions says little of the few that a max pool lets pass
         if setting.matches(neuron) and site.name not in network.windows:
-            _match(network.T, neuron, activation, current, positions, setting)
+            _match(network.T, neuron, sample, steps, setting)
         if setting.mode != "none":
-            _correct(network.T, neuron, activation, current, positions, setting)
+            _correct(network.T, neuron, sample, steps, setting)
         if setting.mode == "advanced":
             current = advanced.improve(
                 network,
@@ -166,13 +169,16 @@ def calibrate(
                 free=free,
                 weights=setting.weights,
             )
-            _correct(network.T, neuron, activation, current, positions, setting)
+            _correct(network.T, neuron, sample, positions.take_steps(current), setting)
             if setting.potential:
                 share = setting.potential_share
                 advanced.set_potential(network.T, neuron, activation, current, share)
-        counts, theta = neuron.scan(current, network.T)
-        output = counts.mul_(theta)
-        return torch.cat([activation.unsqueeze(0), output]).flatten(0, 1), None
+        both = torch.empty_like(blocks, memory_format=torch.contiguous_format)
+        both[0] = activation
+        output = neuron.output(current, network.T, out=both[1:])
+        if output.data_ptr() != both[1:].data_ptr():
+            both[1:] = output
+        return both.flatten(0, 1), None
 
     ann, snn, _ = network.two_stream_pass(inputs, on_site)
     return float(divergence(ann, snn).mean())
@@ -197,44 +203,49 @@ def options_of(
 
 @dataclass(frozen=True)
 class _Positions:
-    """A random choice of positions, the same for every tensor of a site."""
+    """A random choice of positions, in random order, the same for every tensor of a site.
 
-    index: Tensor
+    Attributes:
+        index: where they are in each dimension but that of the channels, shapes [n].
+    """
+
+    index: tuple[Tensor, ...]
     channel_dim: int
 
     def take(self, rows: Tensor) -> Tensor:
         """[B, C, *] to [C, n]."""
-        return by_channel(rows, self.channel_dim).index_select(1, self.index)
-
-    def first(self, limit: int) -> _Positions:
-        """The first so many of these positions; they are in random order."""
-        return _Positions(self.index[:limit], self.channel_dim)
+        return self._of_rows(rows).T.contiguous()
 
     def take_steps(self, steps: Tensor) -> Tensor:
         """[T, B, C, *] to [T, n, C]: small batches that a neuron with channels last can scan."""
-        return torch.stack([self.take(step).T for step in steps])
+        return torch.stack([self._of_rows(step) for step in steps])
+
+    def _of_rows(self, rows: Tensor) -> Tensor:
+        """[B, C, *] to [n, C], without laying all of it out anew."""
+        return rows.movedim(self.channel_dim, -1)[self.index]
 
 
 def _positions(
     activation: Tensor, channel_dim: int, limit: int, generator: torch.Generator
 ) -> _Positions:
-    total = activation.numel() // activation.shape[channel_dim]
+    places = activation.movedim(channel_dim, -1).shape[:-1]
+    total = math.prod(places)
     if total <= 4 * limit:
         index = torch.randperm(total, generator=generator)[:limit]
     else:  # so few of so many that hardly any is drawn twice
         index = torch.randint(total, (limit,), generator=generator)
-    return _Positions(index.to(activation.device), channel_dim)
+    return _Positions(torch.unravel_index(index.to(activation.device), places), channel_dim)
 
 
 def _set_threshold(
     network: SpikingNetwork,
     neuron: BurstNeuron,
     activation: Tensor,
-    positions: _Positions,
+    sample: Tensor,
     setting: CalibrationOptions,
     name: str,
 ) -> None:
-    values = positions.take(activation).abs()
+    values = sample.abs()
     if not bool(torch.isfinite(values).all()):
         raise CalibrationError(
             f"activations at '{name}' are NaN or infinite on the calibration samples; check the "
@@ -261,17 +272,16 @@ def _set_threshold(
 def _match(
     T: int,
     neuron: BurstNeuron,
-    activation: Tensor,
-    current: Tensor,
-    positions: _Positions,
+    sample: Tensor,
+    steps: Tensor,
     setting: CalibrationOptions,
 ) -> None:
     """Moves the threshold to the one that follows the ANN best on the current that arrives."""
-    few = positions.first(max(MATCH_LIMIT // activation.shape[neuron.channel_dim], 256))
+    limit = max(MATCH_LIMIT // sample.shape[0], 256)
     neuron.threshold = matched_threshold(
         replace(neuron, channel_dim=1),
-        few.take(activation),
-        few.take_steps(current),
+        sample[:, :limit].contiguous(),
+        steps[:, :limit].contiguous(),
         T,
         per_channel=setting.per_channel,
         damping=setting.damping,
@@ -281,14 +291,12 @@ def _match(
 def _correct(
     T: int,
     neuron: BurstNeuron,
-    activation: Tensor,
-    current: Tensor,
-    positions: _Positions,
+    sample: Tensor,
+    steps: Tensor,
     setting: CalibrationOptions,
 ) -> None:
     """Light calibration on the positions drawn; see `adacal.core.matching.restore_mean`."""
-    wanted = positions.take(activation).mean(1)
+    wanted = sample.mean(1)
     small = replace(neuron, channel_dim=1)
-    steps = positions.take_steps(current)
     restore_mean(small, wanted, steps, T, setting.repeats, setting.damping)
     neuron.shift = small.shift

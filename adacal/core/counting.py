@@ -96,8 +96,7 @@ class SynapseCounter:
         magnitude = counts.abs() if site.kind == "signed" else counts
         if layout.steps == 0 or site.coding != "counts":
             magnitude = tags.set_bits(magnitude)
-        rows = per_step(magnitude.flatten(0, 1), layout)
-        events = per_step((magnitude != 0).to(counts.dtype).flatten(0, 1), layout)
+        rows, events = tags.spikes_and_events(magnitude.flatten(0, 1), layout)
         count = self.layers[site.name]
         count.spikes += float(rows.sum())
         count.events += float(events.sum())

@@ -20,6 +20,8 @@ FACTORS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.7)
 """Thresholds tried, in units of the threshold to start from."""
 SLOPE_WEIGHT = 2.0
 """How much the variance lost by a slope other than 1 counts against the variance of the noise."""
+AT_ONCE = 1 << 19
+"""Numbers of a current that is tried with all candidates; more memory would be mapped afresh."""
 _SILENT = 1e-12
 _LEAST_SLOPE = 0.02
 
@@ -91,13 +93,16 @@ def matched_threshold(
         initial_potential=None,
         slope=_repeated(neuron.slope, len(factors)),
     )
-    current = steps.repeat(1, 1, len(factors))
-    few = max(1, current.shape[1] // 4)
+    few = max(1, steps.shape[1] // 4)
     wanted = activation[:, :few].mean(1).repeat(len(factors))
-    restore_mean(several, wanted, current[:, :few], T, repeats, damping)
-    counts, theta = several.scan(current, T)
-    output = (counts.mean(0) * theta).T.unflatten(0, (len(factors), channels))  # [K, C, n]
-    loss = _mismatch(activation, output, slope_weight)
+    restore_mean(several, wanted, steps[:, :few].repeat(1, 1, len(factors)), T, repeats, damping)
+    output = steps.new_empty(steps.shape[1], candidates.numel())
+    size = max(1, AT_ONCE // (steps.shape[0] * candidates.numel()))
+    for rows, part in zip(output.split(size), steps.split(size, 1), strict=True):
+        counts, theta = several.scan(part.repeat(1, 1, len(factors)), T)
+        torch.mul(counts.mean(0), theta, out=rows)
+    outputs = output.T.unflatten(0, (len(factors), channels))  # [K, C, n]
+    loss = _mismatch(activation, outputs, slope_weight)
     if not per_channel:
         loss = loss.sum(1, keepdim=True).expand_as(loss)
     best = loss.argmin(0)
@@ -109,7 +114,8 @@ def _mismatch(activation: Tensor, output: Tensor, slope_weight: float) -> Tensor
     centred = activation - activation.mean(1, keepdim=True)
     deviation = output - output.mean(2, keepdim=True)
     signal = centred.square().mean(1)
-    slope = (deviation * centred).mean(2) / signal.clamp_min(_SILENT)
+    laid_alike = centred.T.contiguous().T  # a product of unlike layouts takes 10 times as long
+    slope = (deviation * laid_alike).mean(2) / signal.clamp_min(_SILENT)
     slope = slope.clamp_min(_LEAST_SLOPE)
     noise = (deviation.square().mean(2) - slope.square() * signal).clamp_min(0)
     return noise / slope.square() + slope_weight * (1 - slope).square() * signal

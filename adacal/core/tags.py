@@ -30,6 +30,9 @@ _UNCHANGED = functions.names(
     __pos__"""
 )
 
+CACHED = 1 << 17
+"""Numbers that one core's cache holds beside their copy."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tag:
@@ -61,6 +64,33 @@ def per_step(rows: Tensor, layout: Layout, row_dim: int = 0) -> Tensor:
     """Sums rows [steps*B*m, ...] over samples: [steps*m, ...]."""
     blocks = rows.unflatten(row_dim, (layout.blocks, layout.batch, -1))
     return blocks.sum(row_dim + 1).flatten(row_dim, row_dim + 1)
+
+
+def spikes_and_events(counts: Tensor, layout: Layout, row_dim: int = 0) -> tuple[Tensor, Tensor]:
+    """Sums whole counts, none negative, over samples, and with a one for each that is not 0.
+
+    Both sums are those of `per_step`. They are taken piece by piece: a copy of the counts is dearer
+    to make than to add up unless it stays in the processor's cache.
+
+    >>> counts = torch.tensor([[0.0, 3.0], [1.0, 2.0]])
+    >>> spikes_and_events(counts, Layout(steps=1, reference=False, batch=2, T=1))
+    (tensor([[1., 5.]]), tensor([[1., 2.]]))
+    """
+    blocks = counts.unflatten(row_dim, (layout.blocks, layout.batch, -1))
+    if counts.device.type != "cpu":
+        return per_step(counts, layout, row_dim), per_step(counts.clamp_max(1), layout, row_dim)
+    of_sample = max(1, counts.numel() // (layout.blocks * layout.batch))
+    size = max(1, CACHED // of_sample)
+    spikes, events = [], []
+    for step in blocks.unbind(row_dim):
+        first, *others = step.split(size, row_dim)
+        total, ones = first.sum(row_dim), first.clamp_max(1).sum(row_dim)
+        for part in others:
+            total += part.sum(row_dim)
+            ones += part.clamp_max(1).sum(row_dim)
+        spikes.append(total)
+        events.append(ones)
+    return torch.cat(spikes, row_dim), torch.cat(events, row_dim)
 
 
 def placed(tag: Tag, shape: tuple[int, ...], row_dim: int) -> Tag:
@@ -235,8 +265,7 @@ def _max_pooled(
     counts = (values / scale).round().abs()
     if layout.steps == 0 or tag.coding == "powers":
         counts = set_bits(counts)
-    spikes = per_step(counts, layout, at)
-    events = per_step((counts != 0).to(counts.dtype), layout, at)
+    spikes, events = spikes_and_events(counts, layout, at)
     window = _sum_pooled(tag, call) if keep_graph else None
     if window is not None:
         # A pooled spike is shared among the spikes of its window: the gradient of the total

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Rule: TypeAlias = ExitRule | ChangeRule
 RuleName = Literal["paper", "accuracy", "agreement", "change"]
 CHANGE_TOLERANCE = 0.1
+OVERHEAD = 1 << 17
+"""Activations of a site that are computed in the time that intercepting its calls takes."""
 _SAMPLES_AT_ONCE = 16
 """Maps of all steps are kept for so many samples while a rule on changes is fitted."""
 
@@ -147,7 +150,7 @@ def _fit_change(
     changes, gaps, errors = [], [], []
     for part in inputs.split(_SAMPLES_AT_ONCE, int(network.stream)):
         run = _Run(network, part)
-        means = [run.advance() for _ in range(network.T)]
+        means = [mean for _ in range(network.T) for mean in run.advance(1)]
         last = means[-1]
         if network.T > 1:
             changes.append(torch.stack([divergence(b, a) for a, b in pairwise(means)]))
@@ -189,28 +192,48 @@ def run_until_confident(
     run = _Run(network, inputs, meter)
     timesteps = torch.full((run.active.numel(),), network.T)
     whole: list[Tensor] = []
-    for step in range(network.T):
+    at_once = 1 if meter is not None else steps_at_once(network, run.active.numel())
+    for first in range(0, network.T, at_once):
+        gone = torch.zeros_like(run.active, dtype=torch.bool)
+        steps = range(first, min(first + at_once, network.T))
         before = run.previous()
-        mean = run.advance()
-        if isinstance(rule, ExitRule):
-            require_logits(mean)
-        if not whole:
-            whole = [row.new_empty(len(timesteps), *row.shape[1:]) for row in run.rows]
-        done = None
-        if step + 1 == network.T:
-            done = torch.ones_like(run.active, dtype=torch.bool)
-        else:
+        for step, mean in zip(steps, run.advance(len(steps)), strict=True):
+            if isinstance(rule, ExitRule):
+                require_logits(mean)
+            if not whole:
+                whole = [row.new_empty(len(timesteps), *row.shape[1:]) for row in run.rows]
             done = rule.exits(mean, step, before)
-        if done is None or not bool(done.any()):
-            continue
-        leaving = run.active[done]
-        for output, row in zip(whole, run.rows, strict=True):
-            output[leaving] = row[done]
-        timesteps[leaving.cpu()] = step + 1
-        if bool(done.all()):
+            before = mean
+            if step + 1 == network.T:
+                done = torch.ones_like(gone)
+            if done is None or not bool((done & ~gone).any()):
+                continue
+            new = done & ~gone
+            leaving = run.active[new]
+            for output, row in zip(whole, run.rows, strict=True):
+                output[leaving] = row[new]
+            timesteps[leaving.cpu()] = step + 1
+            gone |= new
+        if bool(gone.all()):
             break
-        run.keep(~done)
+        if bool(gone.any()):
+            run.keep(~gone)
     return Prediction(output=run.nest(whole), timesteps=timesteps)
+
+
+def steps_at_once(network: SpikingNetwork, batch: int) -> int:
+    """Returns how many steps a run with early exit takes in one pass of the network.
+
+    Intercepting the calls of a network costs the same for one row as for many. While few rows are
+    left to compute, steps that may turn out not to be needed are cheaper than further passes.
+
+    Args:
+        network: its sites say how much one row of it is.
+        batch: samples in the run.
+    """
+    row = sum(site.rows * math.prod(site.shape) for site in network.sites)
+    enough = OVERHEAD * len(network.sites)
+    return min(network.T, max(1, math.ceil(enough / max(1, row * batch))))
 
 
 class _Run:
@@ -237,22 +260,23 @@ class _Run:
         self._totals: list[Tensor] = []
         self._form: Any = None
 
-    def advance(self) -> Any:
-        """Runs one more step and returns the mean output over the steps so far."""
-        network, step = self._network, self._step
-        frame = self._inputs
+    def advance(self, steps: int) -> Iterator[Any]:
+        """Runs further steps in one pass; yields the mean output over all steps so far, by step."""
+        network, first = self._network, self._step
+        frames = self._inputs
         if network.stream:
-            frame = self._inputs[step].index_select(0, self.active)
-        now = network.step(frame, self._state, step, self._meter)
-        found = collect(now, is_rows)
-        self._check(found)
-        if step == 0:
+            frames = frames[first : first + steps].index_select(1, self.active)
+        with torch.no_grad():
+            now = network.run_steps(frames, self._meter, self._state, first, steps)
+        blocks = [row.unflatten(0, (steps, -1)) for row in self._rows_of(now, steps)]
+        for number in range(steps):
+            found = [block[number] for block in blocks]
+            if self._totals:
+                found = [a + b for a, b in zip(self._totals, found, strict=True)]
             self._form, self._totals = now, found
-        else:
-            self._totals = [a + b for a, b in zip(self._totals, found, strict=True)]
-        self._step += 1
-        self.rows = [total / self._step for total in self._totals]
-        return self.nest(self.rows)
+            self._step += 1
+            self.rows = [total / self._step for total in self._totals]
+            yield self.nest(self.rows)
 
     def previous(self) -> Any:
         """Returns the mean output so far, of the samples still in the run; None before step 1."""
@@ -271,12 +295,14 @@ class _Run:
         if not self._network.stream:
             self._inputs = self._inputs[alive]
 
-    def _check(self, rows: list[Tensor]) -> None:
-        samples = self.active.numel()
-        wrong = next((row for row in rows if row.dim() == 0 or len(row) != samples), None)
+    def _rows_of(self, now: Any, steps: int) -> list[Tensor]:
+        """The tensors of an output that have a row for each sample and step."""
+        rows, samples = collect(now, is_rows), self.active.numel()
+        wrong = next((r for r in rows if r.dim() == 0 or len(r) != steps * samples), None)
         if wrong is not None or not rows:
             shape = "no tensor" if wrong is None else f"shape {list(wrong.shape)}"
             raise UnsupportedModelError(
                 f"early exit needs outputs with the {samples} samples in dimension 0; got {shape}; "
                 "run all steps for this network"
             )
+        return rows

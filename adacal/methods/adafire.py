@@ -8,7 +8,7 @@ Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219), AdaFire. Differs: se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -75,16 +75,16 @@ def run_adafire(
     network: SpikingNetwork, calibration: Calibration, options: AdaFireOptions, mode: str
 ) -> None:
     """Runs the search on a network and notes what it chose."""
-    notes: dict[str, Any] = network.adafire(
-        calibration.batches,
-        max_spikes=options.max_spikes,
-        budget=options.budget,
-        ratio=options.ratio,
-        sensitivity=options.sensitivity,
-        cost=options.cost,
-        samples=options.samples,
-        mode=mode,
-        divergence=calibration.divergence,
-        generator=calibration.generator,
-    )
+    names = [option.name for option in fields(AdaFireOptions)]
+    given = {"mode": mode, **{name: getattr(options, name) for name in names}}
+
+    def step() -> dict[str, Any]:
+        return network.adafire(
+            calibration.batches,
+            **given,
+            divergence=calibration.divergence,
+            generator=calibration.generator,
+        )
+
+    notes = calibration.stages.run("AdaFire", network, calibration.generator, given, step)
     network.search_log["adafire"] = notes

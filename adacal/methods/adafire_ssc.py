@@ -73,14 +73,22 @@ def run_ssc(
 ) -> None:
     """Compresses a calibrated network and notes what was chosen."""
     setting = {**SSC_DEFAULTS, **options}
-    network.search_log["ssc"] = network.compress(
-        calibration.batches,
-        ratios=tuple(setting["ratios"]),
-        tolerance=setting["tolerance"],
-        max_growth=setting["max_growth"],
-        sensitivity=sensitivity,
-        cost=cost,
-        mode=mode,
-        divergence=calibration.divergence,
-        generator=calibration.generator,
-    )
+    given = {
+        "ratios": tuple(setting["ratios"]),
+        "tolerance": setting["tolerance"],
+        "max_growth": setting["max_growth"],
+        "sensitivity": sensitivity,
+        "cost": cost,
+        "mode": mode,
+    }
+
+    def step() -> dict[str, Any]:
+        return network.compress(
+            calibration.batches,
+            **given,
+            divergence=calibration.divergence,
+            generator=calibration.generator,
+        )
+
+    notes = calibration.stages.run("SSC", network, calibration.generator, given, step)
+    network.search_log["ssc"] = notes

@@ -21,6 +21,7 @@ from adacal.core.converted import Converted
 from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
 from adacal.methods.plugins import load_plugins
+from adacal.methods.stages import Stages
 
 METHODS = Registry("adacal method", scope="adacal")
 _LATER = "later"
@@ -49,6 +50,7 @@ class Calibration:
         generator: the only source of randomness.
         stream: inputs are [T, B, ...].
         event_input: inputs are event counts.
+        stages: steps that an earlier method took alike on these samples.
     """
 
     T: int
@@ -58,6 +60,7 @@ class Calibration:
     generator: torch.Generator
     stream: bool = False
     event_input: bool = False
+    stages: Stages = field(default_factory=Stages)
 
 
 def later(default: Any) -> Any:
@@ -149,12 +152,18 @@ def calibrate(
     **options: Any,
 ) -> float:
     """Calibrates with everything that `calibration` offers and notes the divergence."""
-    found = network.calibrate(
-        calibration.batches,
-        mode,
-        generator=calibration.generator,
-        divergence=calibration.divergence,
-        **options,
+
+    def step() -> float:
+        return network.calibrate(
+            calibration.batches,
+            mode,
+            generator=calibration.generator,
+            divergence=calibration.divergence,
+            **options,
+        )
+
+    found: float = calibration.stages.run(
+        f"{mode} calibration", network, calibration.generator, {"mode": mode, **options}, step
     )
     network.search_log["calibration_divergence"] = found
     return found

@@ -22,12 +22,11 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from adacal.suite.matrix import Cell
-from adacal.suite.records import RunRecord, WallTime
-from adacal.suite.session import Progress
-
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board
+    from adacal.suite.matrix import Cell
+    from adacal.suite.records import RunRecord, WallTime
+    from adacal.suite.session import Progress
 
 OFF_TERMINAL_WIDTH = 220
 
@@ -275,29 +274,50 @@ def show_boards(found: Sequence[Board], results: str, wanted: Sequence[str] = ()
 
 def show_names(what: str | None) -> None:
     """Prints the names of everything registered or shipped, or of one kind."""
-    from adacal.methods.base import METHODS, load_methods
-    from adacal.suite import config as configs
-    from adacal.suite.places import CONFIG_FOLDER, MATRIX_FOLDER
-    from adacal.suite.registry import DATASETS, MODELS, TASKS, load_tasks
-
-    load_tasks()
-    load_methods()
-    groups: dict[str, list[tuple[str, str]]] = {
-        "tasks": [(name, _first_line(kind)) for name, kind in TASKS.module_dict.items()],
-        "datasets": [(name, _first_line(kind)) for name, kind in DATASETS.module_dict.items()],
-        "models": [(name, _first_line(kind)) for name, kind in MODELS.module_dict.items()],
-        "methods": [(name, _card(kind)) for name, kind in METHODS.module_dict.items()],
-        "configs": [(name, _comment(CONFIG_FOLDER / f"{name}.py")) for name in configs.shipped()],
-        "matrices": [(path.stem, _comment(path)) for path in sorted(MATRIX_FOLDER.glob("*.py"))],
+    kinds: dict[str, Callable[[], list[tuple[str, str]]]] = {
+        "tasks": lambda: _registered("TASKS"),
+        "datasets": lambda: _registered("DATASETS"),
+        "models": lambda: _registered("MODELS"),
+        "methods": _methods,
+        "configs": _configs,
+        "matrices": _matrices,
     }
     console = output()
-    for title, entries in groups.items():
+    for title, named in kinds.items():
         if what not in (None, title):
             continue
         table = Table(title=title, title_justify="left", show_header=False, box=None)
-        for name, text in sorted(entries):
+        for name, text in sorted(named()):
             table.add_row(escape(name), escape(text))
         console.print(table)
+
+
+def _registered(registry: str) -> list[tuple[str, str]]:
+    from adacal.suite import registry as registries
+
+    registries.load_tasks()
+    known = getattr(registries, registry).module_dict
+    return [(name, _first_line(kind)) for name, kind in known.items()]
+
+
+def _methods() -> list[tuple[str, str]]:
+    from adacal.methods.base import METHODS, load_methods
+
+    load_methods()
+    return [(name, _card(kind)) for name, kind in METHODS.module_dict.items()]
+
+
+def _configs() -> list[tuple[str, str]]:
+    from adacal.suite import config as configs
+    from adacal.suite.places import CONFIG_FOLDER
+
+    return [(name, _comment(CONFIG_FOLDER / f"{name}.py")) for name in configs.shipped()]
+
+
+def _matrices() -> list[tuple[str, str]]:
+    from adacal.suite.places import MATRIX_FOLDER
+
+    return [(path.stem, _comment(path)) for path in sorted(MATRIX_FOLDER.glob("*.py"))]
 
 
 def training_log() -> Callable[[dict[str, float]], None]:

@@ -49,6 +49,7 @@ from adacal.suite.task import Batch, Evaluation
 if TYPE_CHECKING:
     from adacal.core.converted import Converted
     from adacal.core.energy import EnergyReport
+    from adacal.methods.stages import Stages
 
 
 def run(
@@ -99,7 +100,8 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
     """Converts, calibrates and measures one config; returns its record without storing it.
 
     What an earlier run of the session had computed is taken from there and named in the record's
-    `shared`: "dataset and ANN", "ANN evaluation", "calibration samples".
+    `shared`: "dataset and ANN", "ANN evaluation", "calibration samples", and the steps of methods
+    (`adacal.methods.stages`), whose seconds the cost of the calibration contains all the same.
     """
     from adacal.core.energy import EnergyMeter
 
@@ -110,6 +112,7 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
     ann_evaluation = session.evaluate_ann(prepared, progress)
     clock.lap("ann_s")
     converted, cost = convert(config, prepared, session.device, progress)
+    shared += _stages(config, prepared).taken
     clock.lap("convert_s")
     meter = EnergyMeter()
     watch = _Watch(prepared, converted, session.device, meter)
@@ -180,6 +183,16 @@ def _shared(config: RunConfig, prepared: Prepared) -> list[str]:
     return [name for name, is_held in held.items() if is_held]
 
 
+def _stages(config: RunConfig, prepared: Prepared) -> Stages:
+    """Returns what methods have computed on the calibration samples of a config."""
+    from adacal.methods.stages import Stages
+
+    found: Stages = prepared.stages.setdefault(
+        (config.calibration.n_samples, config.seed), Stages()
+    )
+    return found
+
+
 class _Clock:
     """Wall seconds of the stages of a run."""
 
@@ -215,14 +228,16 @@ def convert(
         generator=torch.Generator().manual_seed(config.seed),
         stream=task.stream,
         event_input=task.event_input,
+        stages=_stages(config, prepared),
     )
+    calibration.stages.begin()
     example = task.example_input().to(device)
     _synchronise(device)
     start = time.perf_counter()
     converted = config.build_method().build(prepared.ann, example, calibration)
     converted.memory_mb = config.evaluation.memory_mb
     _synchronise(device)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + calibration.stages.seconds
     progress("convert", 1, 1)
     indices = _indices(batches)
     return converted, CalibrationCost(
@@ -241,7 +256,8 @@ def time_both(
 ) -> Latency | None:
     """Times ANN and SNN in turns on the first test batch, without energy counting.
 
-    One untimed call of each goes first; medians are over `evaluation.latency_repeats` calls.
+    An untimed call of the ANN goes first; the SNN has just been run on the whole test set. Medians
+    are over `evaluation.latency_repeats` calls.
     """
     repeats = config.evaluation.latency_repeats
     if repeats == 0:
@@ -254,15 +270,15 @@ def time_both(
         lambda: _predict(converted, inputs),
     )
     seconds: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        progress("latency", repeat, repeats + 1)
+    calls[0]()
+    for repeat in range(repeats):
+        progress("latency", repeat, repeats)
         for call, times in zip(calls, seconds, strict=True):
             _synchronise(device)
             start = time.perf_counter()
             call()
             _synchronise(device)
-            if repeat > 0:
-                times.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
     ann_ms, snn_ms = (1e3 * statistics.median(times) / size for times in seconds)
     return Latency(
         ann_ms=ann_ms,

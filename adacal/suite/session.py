@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from adacal.suite.config import RunConfig, digest
 from adacal.suite.redraws import Redraws, paired, redrawn
 from adacal.suite.registry import TASKS, build, load_tasks
 from adacal.suite.task import Batch, Evaluation, Task, to_device
+
+if TYPE_CHECKING:
+    from adacal.methods.stages import Stages
 
 Progress = Callable[[str, int, int], None]
 OUTPUT_LIMIT_MB = 256.0
@@ -46,6 +49,7 @@ class Prepared:
         runs: how many runs have used it.
         draws: calibration batches on the session's device by (samples, seed), as many as
             `DRAWS_LIMIT_MB` holds.
+        stages: what methods computed on these samples that others need as well, by the same.
     """
 
     task: Task
@@ -62,6 +66,7 @@ class Prepared:
     draws: OrderedDict[tuple[int, int], list[Batch]] = field(
         default_factory=OrderedDict, repr=False
     )
+    stages: dict[tuple[int, int], Stages] = field(default_factory=dict, repr=False)
 
 
 @dataclass

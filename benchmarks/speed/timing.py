@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from adacal.suite.registry import TASKS, build, load_tasks
+from adacal.suite.registry import MODELS, TASKS, build, load_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +70,29 @@ def arguments(description: str) -> argparse.Namespace:
     """Parses the options that all speed benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--repeats", type=int, default=5, help="counted runs of each")
+    parser.add_argument(
+        "--clock", choices=("wall", "process"), default="wall", help="process: processor time"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--smoke", action="store_true", help="seconds only: checks that it runs")
     return parser.parse_args()
+
+
+def random_resnet(depth: int, inputs: torch.Tensor) -> nn.Module:
+    """Returns a ResNet of width 16 with random weights and the batch-norm statistics of `inputs`.
+
+    Times do not depend on the weights; statistics of other inputs would let activations explode.
+    """
+    torch.manual_seed(0)
+    model = {"type": "resnet_cifar", "depth": depth, "width": 16, "in_channels": inputs.shape[1]}
+    load_tasks()
+    ann: nn.Module = build(MODELS, "model", model)
+    for layer in ann.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # running statistics become those of the whole
+    with torch.no_grad():
+        ann.train()(inputs)
+    return ann.eval()
 
 
 def mnist5k_resnet20(samples: int) -> tuple[nn.Module, torch.Tensor]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -239,6 +238,8 @@ def read_array(
     Raises:
         DataError: the file is missing, damaged or of another kind; names it.
     """
+    import h5py
+
     try:
         with h5py.File(path, "r") as stored:
             # A link, or an array kept elsewhere, would make the reader open any file it names.

@@ -12,10 +12,8 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-import torchvision.transforms.v2.functional as V
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets import ImageFolder
 
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import DATASETS
@@ -46,6 +44,8 @@ class FolderSplit:
         Raises:
             DataError: the folder is missing or has no class folders with images.
         """
+        from torchvision.datasets import ImageFolder
+
         try:
             tree = ImageFolder(str(folder))
         except (FileNotFoundError, RuntimeError) as error:
@@ -77,6 +77,8 @@ class FolderSplit:
 
     def fetch(self, indices: Tensor) -> Tensor:
         """Returns the middle of each image, normalised, shape [B, 3, crop, crop]."""
+        import torchvision.transforms.v2.functional as V
+
         images = []
         for index in indices.tolist():
             image = V.resize(self.open(index), [self.resize], antialias=True)
@@ -85,6 +87,8 @@ class FolderSplit:
 
     def fetch_augmented(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """Returns a random part of each image, half of them mirrored, normalised."""
+        import torchvision.transforms.v2.functional as V
+
         images = []
         for index in indices.tolist():
             image = self.open(index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torchvision
 from torch import nn
 
 from adacal.core.errors import ConfigError, unknown_name
@@ -34,6 +33,8 @@ def torchvision_model(
     Raises:
         ConfigError: an unknown name, or no channels.
     """
+    import torchvision
+
     del image_size
     known = torchvision.models.list_models(module=torchvision.models)
     if arch not in known:

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,7 +65,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Returns:
         Positions of the boxes kept, best first, int64.
     """
-    return torchvision.ops.nms(_closed(boxes, offset), scores, iou_threshold)
+    from torchvision.ops import nms as kept_boxes
+
+    return kept_boxes(_closed(boxes, offset), scores, iou_threshold)
 
 
 def softnms(
@@ -94,6 +95,8 @@ def softnms(
     Returns:
         Positions of the boxes kept, best first, int64.
     """
+    from torchvision.ops import box_iou
+
     closed, scores = _closed(boxes, offset), scores.clone()
     left = torch.arange(len(boxes), device=boxes.device)
     kept: list[int] = []
@@ -102,7 +105,7 @@ def softnms(
         dets[len(kept), :4], dets[len(kept), 4] = boxes[best], scores[best]
         kept.append(int(best))
         left = left[left != best]
-        overlap = torchvision.ops.box_iou(closed[best, None], closed[left])[0]
+        overlap = box_iou(closed[best, None], closed[left])[0]
         scores[left] *= _soft_weight(overlap, iou_threshold, sigma, method)
         left = left[scores[left] >= min_score]
     return torch.tensor(kept, dtype=torch.int64, device=boxes.device)
@@ -189,7 +192,9 @@ def _pooled(
             "roi_align with pool_mode='max' needs a compiled mmcv, which is not installed; set "
             "pool_mode='avg' or build mmcv 2.1 from source"
         )
-    return torchvision.ops.roi_align(source, rois, size, scale, ratio, aligned)
+    from torchvision.ops import roi_align
+
+    return roi_align(source, rois, size, scale, ratio, aligned)
 
 
 def sigmoid_focal_loss_forward(

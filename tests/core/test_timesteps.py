@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from adacal.core import timesteps
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import CalibrationError, ConfigError, UnsupportedModelError
@@ -33,6 +35,30 @@ def test_dropping_samples_gives_what_the_recorded_steps_give(bar: float, max_poo
     output, steps = apply_rule(network.steps(inputs[:60]), rule)
     assert torch.equal(found.timesteps, steps)
     assert torch.allclose(found.output, output, atol=1e-5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_steps_in_a_pass_give_what_single_steps_give(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = torch.rand(4, 10, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    inputs = inputs if stream else inputs[0]
+    network = convert(small(), inputs, T=4, max_spikes=2, stream=stream)
+    network.calibrate([inputs])
+    scores = network.steps(inputs)[0].softmax(1).amax(1)
+    rule = ExitRule("confidence", (float(scores.median()),) * 4)
+    found = []
+    activations = 10 * sum(site.rows * math.prod(site.shape) for site in network.sites)
+    for steps in (1, 3, 4):
+        overhead = activations * (steps - 0.5) / len(network.sites)
+        monkeypatch.setattr(timesteps, "OVERHEAD", overhead)
+        assert timesteps.steps_at_once(network, 10) == steps
+        found.append(network.run_until_confident(inputs, rule))
+    counted = network.run_until_confident(inputs, rule, EnergyMeter())
+    assert len(set(counted.timesteps.tolist())) > 1
+    for one in found:
+        assert torch.equal(one.timesteps, counted.timesteps)
+        assert torch.equal(one.output, counted.output)
 
 
 def test_streams_drop_the_right_frames() -> None:

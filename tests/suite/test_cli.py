@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import subprocess
 import sys
@@ -60,8 +61,37 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert time.perf_counter() - start < 1.5
     assert "Convert trained networks" in done.stdout
-    for heavy in ("torch", "pandas", "mmengine", "numpy", "matplotlib"):
+    for heavy in ("torch", "pandas", "mmengine", "numpy", "matplotlib", "pydantic", "rich"):
         assert f" {heavy}\n" not in done.stderr
+
+
+def test_listing_configs_and_matrices_needs_no_torch() -> None:
+    script = (
+        "import sys; from adacal.suite.console import show_names; show_names('configs'); "
+        "show_names('matrices'); print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "mnist5k_resnet20_light" in done.stdout and "embedded" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+HEAVY = {"torchvision", "h5py", "cv2", "mmdet", "mmseg", "mmcv", "ray", "matplotlib", "pandas"}
+
+
+def test_what_loads_slowly_is_imported_where_it_is_used() -> None:
+    """Registering tasks and methods, which `adacal list` and every worker do, must stay quick."""
+    root = Path(__file__).parents[2]
+    for folder in ("adacal", "tasks"):
+        for path in sorted((root / folder).rglob("*.py")):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    names = [node.module or ""]
+                heavy = HEAVY.intersection(name.partition(".")[0] for name in names)
+                assert not heavy, f"{path.relative_to(root)} imports {heavy} at its top"
 
 
 def test_run_then_show_verify_and_leaderboard(config: Path, tmp_path: Path) -> None:
