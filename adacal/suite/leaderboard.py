@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adacal.core.errors import DataError, unknown_name
+from adacal.suite.families import retraining
 from adacal.suite.intervals import beaten, bootstrap_interval, pareto_front, tied_ranks
 from adacal.suite.provenance import measured_on
 from adacal.suite.ranking import ENERGY_MODELS, Filters, Ranking
@@ -33,6 +34,7 @@ class Board:
         n_test: test samples.
         rows: what `summarise` returns, ranked.
         measured: where the numbers come from: machine, versions, commits, in a sentence.
+        retraining: what the network was retrained from, in a sentence; empty if it was not.
     """
 
     task: str
@@ -45,6 +47,7 @@ class Board:
     ranking: Ranking
     rows: pd.DataFrame
     measured: str = ""
+    retraining: str = ""
 
     @property
     def title(self) -> str:
@@ -172,6 +175,7 @@ def _board(records: Sequence[RunRecord], ranking: Ranking, chosen: Set[str]) -> 
         ranking=ranking,
         rows=rank(rows, ranking),
         measured=measured_on(kept),
+        retraining=retraining(first),
     )
 
 
