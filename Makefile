@@ -55,6 +55,7 @@ tables: $(STAMP)  ## make results/leaderboards and the README's table again from
 	$(BIN)/adacal leaderboard --write --plot --results results
 	$(BIN)/python docs/readme_table.py
 	$(BIN)/python docs/rate_distortion_page.py
+	$(BIN)/python docs/retrained_page.py
 
 new-method: $(STAMP)  ## start a method: make new-method NAME=my_method
 	@$(BIN)/adacal new method "$(NAME)"
