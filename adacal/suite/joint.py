@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def joint(records: Sequence[RunRecord], energy_model: str = "per_spike") -> pd.DataFrame:
-    """Returns the rows of a family's networks together, as of `summarise`.
+    """Returns the rows of a family's networks together, as of `summarise` without intervals.
 
     Each row's `drop` is against its own ANN, so rows are compared by the metric itself: `pareto`
     marks those, controls aside, that no other of any of the networks equals or beats in energy and
@@ -44,7 +44,7 @@ def joint(records: Sequence[RunRecord], energy_model: str = "per_spike") -> pd.D
     for record in records:
         by_network.setdefault((record.model, record.checkpoint_sha256), []).append(record)
     for (model, _), group in sorted(by_network.items()):
-        rows = summarise(group, energy_model)
+        rows = summarise(group, energy_model, intervals=False)
         rows.insert(0, "model", model)
         rows.insert(1, "retrained", family_of(group[0]) != model)
         tables.append(rows)
