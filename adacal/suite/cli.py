@@ -18,6 +18,7 @@ from adacal.suite.cli_base import (
     shared_options,
 )
 from adacal.suite.cli_checkpoints import convert_checkpoint
+from adacal.suite.cli_fronts import fronts
 from adacal.suite.cli_matrix import matrix
 from adacal.suite.cli_new import new
 from adacal.suite.cli_predict import predict
@@ -171,6 +172,7 @@ for _command in (
     convert_checkpoint,
     new,
     report,
+    fronts,
 ):
     main.add_command(_command)
 

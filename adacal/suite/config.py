@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from adacal.core.errors import ConfigError, unknown_name
+from adacal.suite.labels import method_label, plain_value
 from adacal.suite.options import check_types, complaint, tuples
 from adacal.suite.places import CONFIG_FOLDER
 
@@ -254,23 +255,6 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
     return method
 
 
-def method_label(name: str, options: Mapping[str, Any]) -> str:
-    """Returns a row's name: the method, and in brackets the options that are not the default.
-
-    A whole-number `max_spikes` above 1 is always shown: it is what readers compare by.
-    """
-    from adacal.methods.base import METHODS
-
-    kind = METHODS.get(name)
-    defaults = {} if kind is None else plain_value(dataclasses.asdict(kind()), "method")
-    shown = []
-    for key, value in options.items():
-        burst = key == "max_spikes" and isinstance(value, int) and value > 1
-        if burst or key not in defaults or defaults[key] != value:
-            shown.append(f"{key}={_short(value, defaults.get(key))}")
-    return f"{name}({', '.join(shown)})" if shown else name
-
-
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Returns `base` with the values of `over`, dicts merged key by key.
 
@@ -288,19 +272,6 @@ def digest(value: Any, length: int = 16) -> str:
     """Returns the first hex digits of the sha256 of a JSON-able value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def plain_value(value: Any, where: str) -> Any:
-    """Returns the value with lists for tuples; raises ConfigError for what JSON cannot hold."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_value(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item, where) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ConfigError(
-        f"'{where}' holds a {type(value).__name__}; configs take numbers, strings, lists and dicts"
-    )
 
 
 _KEYS = list(RunConfig.model_fields)
@@ -349,13 +320,3 @@ def _over_default(kind: type[Method], option: str, value: Any) -> Any:
     factory = field.default_factory
     default = field.default if factory is dataclasses.MISSING else factory()
     return merge(default, value) if isinstance(default, Mapping) else value
-
-
-def _short(value: Any, default: Any) -> str:
-    if isinstance(value, Mapping):
-        known = default if isinstance(default, Mapping) else {}
-        items = [(k, v) for k, v in value.items() if k not in known or known[k] != v]
-        return "{" + ", ".join(f"{k}={_short(v, known.get(k))}" for k, v in items) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_short(item, None) for item in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from adacal.core.errors import DataError
 from adacal.suite import environment
-from adacal.suite.config import RunConfig, digest, plain_value
+from adacal.suite.config import RunConfig, digest
+from adacal.suite.labels import plain_value
 from adacal.suite.records import (
     CalibrationCost,
     EnergyNumbers,

@@ -12,7 +12,8 @@ import torch
 
 from adacal.core.errors import ConfigError
 from adacal.suite import config as configs
-from adacal.suite.config import make_method, method_label, plain_value, resolve
+from adacal.suite.config import make_method, resolve
+from adacal.suite.labels import method_label, plain_value
 from adacal.suite.session import Session, build_task
 from adacal.suite.task import Task
 from suite.suite_toys import raw_config
