@@ -24,14 +24,19 @@ PLACES = [("mnist_photos", "resnet20"), ("mnist5k", "resnet20"), ("mnist_photos"
           ("mnist5k", "lenet")]  # fmt: skip
 LEVELS = (4, 8)
 STEPS = (1, 2, 4, 8, 16, 32)
+OURS = tuple(
+    f"rate_distortion({budget}max_spikes=16)" for budget in ("budget=1, ", "budget=2, ", "")
+)
 PLAIN = (
-    "snn_calibration_light", "burst(max_spikes=4)", "rate_distortion(max_spikes=16)",
+    "snn_calibration_light", "burst(max_spikes=4)", *OURS,
     "quantized_ann(max_spikes=1)", "quantized_ann(max_spikes=4)",
 )  # fmt: skip
 RETRAINED = (
     "qcfs", "srp(threshold=trained)", "cos(threshold=trained)", "snn_calibration_light",
-    "burst(max_spikes=4)", "rate_distortion(max_spikes=16)", "quantized_ann(max_spikes=1)",
+    "burst(max_spikes=4)", *OURS, "quantized_ann(max_spikes=1)",
 )  # fmt: skip
+DRAWN = {False: ("snn_calibration_light", "burst(max_spikes=4)"),
+         True: ("qcfs", "srp(threshold=trained)", "cos(threshold=trained)")}  # fmt: skip
 
 
 @cache
@@ -125,20 +130,18 @@ def draw(path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 6.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9.6, 6.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for (dataset, base), axes in zip(PLACES, figure.subplots(2, 2).flat, strict=True):
         table = rows_of(dataset, base)
-        lines = [(base, label, "-") for label in PLAIN[:3]]
-        lines += [(name, label, "--") for name in networks(base)[1:] for label in RETRAINED[:3]]
-        for name, label, style in lines:
-            own = table[(table["model"] == name) & (table["label"] == label)]
-            own = own[own["T"].isin(STEPS)].sort_values("T")
-            if len(own):
-                title = f"{label.partition('(')[0]}{name.removeprefix(base).replace('_', ', ')}"
-                axes.plot(own["energy_uj"], own["score"], style, marker=".", label=title)
+        for name in networks(base):
+            for label in DRAWN[name != base]:
+                draw_line(axes, table, name, label, base)
+            ours = table[(table["model"] == name) & (table["method"] == "rate_distortion")]
+            mark, word = ("*", "") if name == base else ("P", f" on {name.removeprefix(base)[1:]}")
+            axes.plot(ours["energy_uj"], ours["score"], mark, label=f"rate_distortion{word}")
         itself = table[table["label"] == "qcfs_ann"]
-        axes.plot(itself["energy_uj"], itself["score"], "k*", label="qcfs_ann")
+        axes.plot(itself["energy_uj"], itself["score"], "kD", ms=4, label="qcfs_ann (control)")
         axes.set_xscale("log")
         best = float(table["score"].max())
         axes.set_ylim(best - 15, best + 0.5)
@@ -148,6 +151,16 @@ def draw(path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=6)
     figure.savefig(path, metadata={"Software": None})
+
+
+def draw_line(axes: Any, table: Any, name: str, label: str, base: str) -> None:
+    """Draws one method of one network over T, where it was run."""
+    own = table[(table["model"] == name) & (table["label"] == label)]
+    own = own[own["T"].isin(STEPS)].sort_values("T")
+    if len(own):
+        word = label.partition("(")[0] + name.removeprefix(base).replace("_", " on ")
+        style = "-" if name == base else "--"
+        axes.plot(own["energy_uj"], own["score"], style, marker=".", label=word)
 
 
 if __name__ == "__main__":
