@@ -66,8 +66,9 @@ def training_table() -> str:
     for dataset, base in PLACES:
         before = log_of(dataset, base)
         for name in networks(base)[1:]:
-            log = log_of(dataset, name)
-            table = rows_of(dataset, base)
+            log, table = log_of(dataset, name), rows_of(dataset, base)
+            if not log:
+                continue
             own = table[(table["model"] == name) & (table["label"] == "qcfs_ann")]
             energy = f"{own['energy_uj'].iloc[0]:.3g}" if len(own) else "–"
             lines.append(
@@ -79,9 +80,9 @@ def training_table() -> str:
 
 
 def log_of(dataset: str, model: str) -> dict[str, Any]:
-    """Returns the training log of a shipped network."""
+    """Returns the training log of a network, empty if none is shipped."""
     path = CHECKOUT / "results" / "checkpoints" / f"{dataset}_{model}.json"
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def joint_table() -> str:
