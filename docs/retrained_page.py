@@ -35,8 +35,11 @@ RETRAINED = (
     "qcfs", "srp(threshold=trained)", "cos(threshold=trained)", "snn_calibration_light",
     "burst(max_spikes=4)", *OURS, "quantized_ann(max_spikes=1)",
 )  # fmt: skip
-DRAWN = {False: ("snn_calibration_light", "burst(max_spikes=4)"),
-         True: ("qcfs", "srp(threshold=trained)", "cos(threshold=trained)")}  # fmt: skip
+DRAWN = {
+    "snn_calibration_light": "C0", "burst(max_spikes=4)": "C1", "qcfs": "C3",
+    "srp(threshold=trained)": "C4", "cos(threshold=trained)": "C2",
+}  # fmt: skip
+STYLES = ("-", "--", ":")  # a base, its versions of 4 and of 8 levels
 
 
 @cache
@@ -127,41 +130,50 @@ def written(text: str) -> str:
 
 
 def draw(path: Path) -> None:
-    """Writes the picture: accuracy over energy, a line a method."""
+    """Writes the picture: accuracy over energy, a colour a method, a line a network."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.6, 6.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for (dataset, base), axes in zip(PLACES, figure.subplots(2, 2).flat, strict=True):
-        table = rows_of(dataset, base)
-        for name in networks(base):
-            for label in DRAWN[name != base]:
-                draw_line(axes, table, name, label, base)
-            ours = table[(table["model"] == name) & (table["method"] == "rate_distortion")]
-            mark, word = ("*", "") if name == base else ("P", f" on {name.removeprefix(base)[1:]}")
-            axes.plot(ours["energy_uj"], ours["score"], mark, label=f"rate_distortion{word}")
-        itself = table[table["label"] == "qcfs_ann"]
-        axes.plot(itself["energy_uj"], itself["score"], "kD", ms=4, label="qcfs_ann (control)")
-        axes.set_xscale("log")
-        best = float(table["score"].max())
-        axes.set_ylim(best - 15, best + 0.5)
+        draw_family(axes, rows_of(dataset, base), base)
         axes.set_title(f"{base} on {dataset}", fontsize=9)
-        axes.set_xlabel("µJ an image")
-        axes.set_ylabel("accuracy, %")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=6)
     figure.savefig(path, metadata={"Software": None})
 
 
-def draw_line(axes: Any, table: Any, name: str, label: str, base: str) -> None:
-    """Draws one method of one network over T, where it was run."""
-    own = table[(table["model"] == name) & (table["label"] == label)]
-    own = own[own["T"].isin(STEPS)].sort_values("T")
-    if len(own):
-        word = label.partition("(")[0] + name.removeprefix(base).replace("_", " on ")
-        style = "-" if name == base else "--"
-        axes.plot(own["energy_uj"], own["score"], style, marker=".", label=word)
+def draw_family(axes: Any, table: Any, base: str) -> None:
+    """Draws a base and its retrained versions."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    lowest = float(table["score"].max()) - 15
+    seen = table[table["score"] >= lowest]
+    for name, style in zip(networks(base), STYLES, strict=True):
+        own = table[(table["model"] == name) & table["T"].isin(STEPS)].sort_values("T")
+        on = name.removeprefix(base).replace("_", " on ")
+        for label, colour in DRAWN.items():
+            rows = own[(own["label"] == label) & ((name == base) == (label in PLAIN))]
+            if len(rows) and rows["score"].max() >= lowest:
+                word = label.partition("(")[0] + on
+                look = {"color": colour, "ls": style, "marker": ".", "label": word}
+                axes.plot(rows["energy_uj"], rows["score"], **look)
+        rows = own[own["method"] == "rate_distortion"]
+        if len(rows):
+            mark = {"-": "*", "--": "P", ":": "X"}[style]
+            look = {"color": "C5", "ls": "", "marker": mark, "label": f"rate_distortion{on}"}
+            axes.plot(rows["energy_uj"], rows["score"], **look)
+    itself = table[table["label"] == "qcfs_ann"]
+    axes.plot(itself["energy_uj"], itself["score"], "kD", ms=4, label="qcfs_ann (control)")
+    axes.set_xscale("log")
+    axes.set_xlim(0.9 * seen["energy_uj"].min(), 1.1 * seen[seen["T"] > 0]["energy_uj"].max())
+    axes.set_ylim(lowest, lowest + 15.5)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("µJ an image")
+    axes.set_ylabel("accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=6)
 
 
 if __name__ == "__main__":
