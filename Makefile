@@ -54,8 +54,10 @@ unit: $(STAMP)  ## run the tests and the examples in docstrings; PYTEST_ARGS="-q
 tables: $(STAMP)  ## make results/leaderboards and the README's table again from results/records
 	$(BIN)/adacal leaderboard --write --plot --results results
 	$(BIN)/python docs/readme_table.py
+	$(BIN)/adacal fronts --write --results results
 	$(BIN)/python docs/rate_distortion_page.py
 	$(BIN)/python docs/retrained_page.py
+	$(BIN)/python docs/when_spikes_pay_page.py
 
 new-method: $(STAMP)  ## start a method: make new-method NAME=my_method
 	@$(BIN)/adacal new method "$(NAME)"

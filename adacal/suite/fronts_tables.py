@@ -25,6 +25,8 @@ WORDS = {"per_spike": "each spike of a burst counted", "per_event": "a burst cou
          "memory": "memory accesses added"}  # fmt: skip
 SHOWN = 3
 """Rivals that a summary names, at most."""
+WIDE = 4.0
+"""Energies that differ by more get a logarithmic axis."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def draw(fronts: Fronts, contest: Contest, path: Path) -> None:
 
 
 def _panel(axes: Any, board: Board, contest: Contest) -> None:
-    from adacal.suite.plots import HUES, MARKERS
+    from adacal.suite.plots import log_energies, mark
 
     rows = board.rows
     rows = rows[rows["energy_uj"] > 0]
@@ -236,8 +238,9 @@ def _panel(axes: Any, board: Board, contest: Contest) -> None:
     ]  # fmt: skip
     for i, name in enumerate(rivals):
         group = rows[rows["method"] == name]
-        style = {"s": 34, "color": HUES[i % len(HUES)], "marker": MARKERS[i % len(MARKERS)]}
-        axes.scatter(group["energy_uj"], group["score"], alpha=0.75, label=name, zorder=2, **style)
+        colour, marker = mark(i)
+        axes.scatter(group["energy_uj"], group["score"], s=34, color=colour, marker=marker,
+                     alpha=0.75, label=name, zorder=2)  # fmt: skip
     ours = rows[rows["method"] == contest.ours]
     axes.scatter(ours["energy_uj"], ours["score"], s=80, color="black", marker="*",
                  label=contest.ours, zorder=4)  # fmt: skip
@@ -246,7 +249,10 @@ def _panel(axes: Any, board: Board, contest: Contest) -> None:
                  edgecolors="#666666", label="quantised ANN (control)", zorder=3)  # fmt: skip
     for _, ann in rows[rows["strictness"] == "none"].iterrows():
         axes.axhline(ann["score"], color="black", lw=0.8, ls="--", alpha=0.5, label="ANN")
-    axes.set_xscale("log")
     axes.grid(alpha=0.3)
-    top, low = rows["score"].max(), max(rows["score"].min(), front["score"].min())
+    top, low = rows["score"].max(), front["score"].min()
     axes.set_ylim(max(low, top - 30) - 1, top + 1)
+    shown = rows.loc[rows["score"] >= max(low, top - 30) - 1, "energy_uj"]
+    if shown.max() > WIDE * shown.min():
+        log_energies(axes)
+    axes.set_xlim(shown.min() / 1.05, shown.max() * 1.05)

@@ -51,7 +51,6 @@ def draw(board: Board, path: Path) -> None:
     """Draws a board: a line a method over its T, the Pareto front, the ANN, quantised ANNs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
 
     figure = Figure(figsize=(9.5, 5.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -59,8 +58,7 @@ def draw(board: Board, path: Path) -> None:
     rows = board.rows[np.isfinite(board.rows["score"]) & np.isfinite(board.rows["energy_uj"])]
     spiking = rows[~rows["strictness"].isin(["none", "quantised"])]
     for i, (label, group) in enumerate(spiking.groupby("label", sort=True)):
-        marker = MARKERS[(i + i // len(HUES)) % len(MARKERS)]  # a pair of its own past ten rows
-        _line(axes, group, str(label), HUES[i % len(HUES)], marker)
+        _line(axes, group, str(label), *mark(i))
     quantised = rows[rows["strictness"] == "quantised"]
     for i, (label, group) in enumerate(quantised.groupby("label", sort=True)):
         _line(axes, group, f"{label} (control)", "#888888", MARKERS[i % len(MARKERS)], ":")
@@ -72,9 +70,7 @@ def draw(board: Board, path: Path) -> None:
     for _, ann in rows[rows["strictness"] == "none"].iterrows():
         axes.plot(ann["energy_uj"], ann["score"], "*", ms=15, color="black", label="ANN", zorder=4)
         axes.axhline(ann["score"], color="black", lw=0.8, ls="--", alpha=0.5, zorder=0)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(_some_minor_ticks))
+    log_energies(axes)
     axes.set_xlabel(f"energy per sample (µJ, model {board.ranking.energy_model})")
     axes.set_ylabel(f"{metric_words(board.metric)} ({board.unit})")
     axes.set_title(f"{board.title}: numbers at the points are T", loc="left", fontsize=11)
@@ -97,6 +93,20 @@ def _line(axes: Axes, group: Any, label: str, colour: str, marker: str, style: s
             str(row["T"]), (row["energy_uj"], row["score"]), xytext=(3, 4),
             textcoords="offset points", fontsize=7, color=colour, annotation_clip=True,
         )  # fmt: skip
+
+
+def log_energies(axes: Axes) -> None:
+    """Makes the axis of energies logarithmic, its numbers plain."""
+    from matplotlib.ticker import FuncFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(FuncFormatter(_some_minor_ticks))
+
+
+def mark(place: int) -> tuple[str, str]:
+    """Returns a colour and a marker, another pair for each of the first hundred rows."""
+    return HUES[place % len(HUES)], MARKERS[(place + place // len(HUES)) % len(MARKERS)]
 
 
 def _some_minor_ticks(value: float, _: int) -> str:

@@ -8,6 +8,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -123,6 +124,32 @@ def test_the_tables_on_retrained_networks_are_what_the_records_give(monkeypatch)
     assert page.written(text) == text and text.count("| set, network |") == 2
     assert text.count("lenet_qcfs4 | qcfs |") == 2
     assert page.PICTURE.is_file()
+
+
+def test_the_table_on_when_spikes_pay_is_what_the_records_give(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "docs")
+    import when_spikes_pay_page as page
+
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.written(text) == text and text.count("= ANN, memory") == 1
+
+
+def test_a_line_through_energies_is_found_again_and_where_it_meets_a_price(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "docs")
+    import when_spikes_pay_page as page
+
+    sites = [SimpleNamespace(kind="burst", shape=[4, 5]), SimpleNamespace(kind="mean", shape=[9])]
+    records = [
+        SimpleNamespace(
+            sites=sites,
+            energy=SimpleNamespace(spikes=20 * s, energy_pj={"memory": 7 + 3 * s + 2 * T}),
+            timesteps=SimpleNamespace(mean=T),
+        )
+        for s, T in ((0.5, 1), (1.0, 2), (2.0, 4), (0.25, 8))
+    ]
+    sure, line = page.fitted(records, "memory")
+    assert sure == pytest.approx(1) and line == pytest.approx([7, 3, 2])
+    assert page.even(line, 7 + 2 * 4 + 3 * 0.5) == "0.50" and page.even(line, 1.0) == "none"
 
 
 def test_functions_named_in_the_architecture_page_exist() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from adacal.suite import fronts_tables
+from adacal.suite.fronts import Contest
 from adacal.suite.leaderboard import Ranking, boards
 from adacal.suite.published import check_names, read_names, read_published
 from adacal.suite.published_tables import beside
@@ -20,6 +22,11 @@ def test_the_committed_tables_are_what_the_committed_records_give() -> None:
     records, warnings = RecordStore(RESULTS).read_all()
     assert warnings == []
     assert check_files(records, RESULTS / "leaderboards") == []
+
+
+def test_the_committed_fronts_are_what_the_committed_records_give() -> None:
+    records, _ = RecordStore(RESULTS).read_all()
+    assert fronts_tables.check_files(records, Contest(), RESULTS / "fronts") == []
 
 
 def test_the_published_rows_are_sound() -> None:
