@@ -103,6 +103,29 @@ def test_the_table_on_rate_distortion_is_what_the_records_give(monkeypatch) -> N
     assert page.PICTURE.is_file()
 
 
+def test_the_page_on_retrained_networks_trains_and_converts_as_it_says() -> None:
+    import adacal
+
+    images = torch.rand(32, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    names = {"adacal": adacal, "images": images}
+    (code,) = blocks(CHECKOUT / "docs" / "retrained-networks.md")
+    torch.manual_seed(0)
+    exec(code, names)
+    exact, spikes = names["network"].ann(images), names["network"](images)
+    assert torch.equal(exact, names["ann"](images))
+    assert float((exact - spikes).square().mean()) < 0.2 * float(exact.var())
+
+
+def test_the_tables_on_retrained_networks_are_what_the_records_give(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "docs")
+    import retrained_page as page
+
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.written(text) == text and text.count("| set, network |") == 2
+    assert text.count("lenet_qcfs4 | qcfs |") == 2
+    assert page.PICTURE.is_file()
+
+
 def test_the_table_on_when_spikes_pay_is_what_the_records_give(monkeypatch) -> None:
     monkeypatch.syspath_prepend(CHECKOUT / "docs")
     import when_spikes_pay_page as page
