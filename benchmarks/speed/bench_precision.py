@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -68,7 +69,9 @@ def _rows(ann: Any, calibration: Batches, test: Batches, steps: list[int]) -> It
             network.precision = precision  # type: ignore[assignment]
             meter = EnergyMeter()
             row = {"T": T, "precision": precision, "calibration": _accuracy(network, calibration)}
+            begin = time.perf_counter()
             row["test"] = _accuracy(network, test, meter)
+            row["median_s"] = time.perf_counter() - begin
             report = meter.report()
             yield {**row, "spikes": report.spikes, "sops": report.sops}
 

@@ -33,7 +33,7 @@ def main() -> None:
         if not options.json:
             _show(found[-1])
     if options.json:
-        print(json.dumps({"cases": found, "threads": options.threads, "torch": torch.__version__}))
+        print(json.dumps(found))
         return
     print(f"threads {torch.get_num_threads()}, torch {torch.__version__}, clock {options.clock}")
     print("Not measured: GPUs, trained weights (rates are those of noise), early exit, counting")
@@ -85,6 +85,7 @@ def _measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "case": case.name,
         "batch": len(case.inputs),
+        "threads": options.threads,
         "pixels": case.inputs.shape[-1],
         "channels-last": faster is not case,
         "largest gap": gaps,
