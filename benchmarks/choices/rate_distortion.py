@@ -25,6 +25,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from typing import Any
 import torch
 from rich.progress import track
 from ssc_limits import MODELS, held_out_samples
-from torch import Tensor
+from torch import Tensor, nn
 
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
@@ -74,6 +75,24 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
+def prepared(dataset: str, model: str) -> tuple[ClassificationTask, nn.Module, Tensor, Tensor]:
+    """Returns the task, its ANN, the held-out samples and the ANN's logits for them."""
+    load_tasks()
+    task: ClassificationTask = build(
+        TASKS,
+        "task",
+        {"type": "classification2d", "dataset": {"type": dataset}},
+        model={"name": model, **MODELS[model]},
+    )
+    ann = task.build_ann()
+    drawn = [batch for draw in DRAWS for batch in task.calibration_batches(MOST_SAMPLES, draw)]
+    used = torch.cat([batch.indices for batch in drawn])
+    held_out = held_out_samples(task, used, DRAWS[0])[::2]
+    with torch.no_grad():
+        return task, ann, held_out, torch.cat([ann(part) for part in held_out.split(100)])
+
+
 class Case:
     """One network, T, draw and uniform φ, whose cost is the budget of all settings."""
 
@@ -81,20 +100,8 @@ class Case:
         self, dataset: str, model: str, T: int, draw: int, phi: int, start: int = START
     ) -> None:
         """Converts and calibrates the uniform network and judges it."""
-        load_tasks()
-        task: ClassificationTask = build(
-            TASKS,
-            "task",
-            {"type": "classification2d", "dataset": {"type": dataset}},
-            model={"name": model, **MODELS[model]},
-        )
-        self.task, self.ann = task, task.build_ann()
+        self.task, self.ann, self.held_out, self.answers = prepared(dataset, model)
         self.T, self.draw, self.phi, self.start = T, draw, phi, start
-        most = [batch for each in DRAWS for batch in task.calibration_batches(MOST_SAMPLES, each)]
-        used = torch.cat([batch.indices for batch in most])
-        self.held_out = held_out_samples(task, used, DRAWS[0])[::2]
-        with torch.no_grad():
-            self.answers = torch.cat([self.ann(part) for part in self.held_out.split(100)])
         network, inputs = self.uniform(SAMPLES)
         self.budget = spending(network, inputs, "pj")
         self.before = self.judge(network)
