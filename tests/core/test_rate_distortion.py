@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adacal.core.conversion import convert
 from adacal.core.errors import ConfigError
@@ -165,6 +165,25 @@ def test_of_maps_the_drop_is_that_of_the_bounded_divergence() -> None:
     )
     assert notes["drop"] == pytest.approx(100 * notes["divergence"]) and notes["drop"] > 0
     assert notes["check_samples"] == len(GIVEN)
+
+
+def test_a_head_of_a_thousand_classes_takes_sixteen_backward_passes_a_sample() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1000)).eval()
+    net[2].weight.data.mul_(4)
+    inputs, rows = torch.randn(64, 8), []
+
+    def forward(module: nn.Module, x: Tensor) -> Tensor:
+        logits = module(x)
+        if logits.requires_grad:
+            logits.register_hook(lambda gradient: rows.append(len(gradient)))
+        return logits
+
+    network = convert(net, inputs[:2], T=2, max_spikes=1, forward=forward)
+    network.calibrate([inputs])
+    budget = spending(network, inputs[:48], "pj")
+    assert network.rate_distortion([inputs], budget=budget)["within_limit"]
+    assert 48 < sum(rows) <= 16 * 48
 
 
 def test_an_exit_rule_stays_and_does_not_cheapen_what_is_measured() -> None:
