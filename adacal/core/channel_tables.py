@@ -33,6 +33,7 @@ Scales = Literal["channel", "power_of_two", "layer"]
 GRID = tuple(range(-20, 7))
 """θ tried: the largest activation of the channel times 2 to the power of a quarter of these."""
 _BISECTIONS = 60
+_MOVES = 200  # most channels that spend what the hull leaves of a budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,28 @@ class ChannelTables:
             if low > 0 and high / low < 1 + 1e-9:
                 break
         return self.cheapest(high)
+
+    def filled(self, budget: float) -> Tensor:
+        """Returns `within`, and what is left of the budget spent on the channels that gain most.
+
+        Where few channels make up the cost, the next point of the hull may be far above the budget.
+        """
+        choice = self.within(budget)
+        rows = torch.arange(len(choice))
+        allowed = torch.ones_like(self.cost, dtype=torch.bool)
+        if self.family is not None:
+            allowed = self.family == self.family[choice][:, None]
+        for _ in range(_MOVES):
+            spent = self.cost[rows, choice]
+            dearer = self.cost - spent[:, None]
+            gain = self.sensitivity[rows, choice][:, None] - self.sensitivity
+            fits = allowed & (gain > 0) & (dearer <= budget - float(spent.sum()))
+            if not bool(fits.any()):
+                break
+            each = (gain / dearer.clamp_min(1e-300)).where(fits, -torch.inf)
+            channel, candidate = divmod(int(each.argmax()), each.shape[1])
+            choice[channel] = candidate
+        return choice
 
     def range(self) -> tuple[float, float]:
         """Returns the least cost there is, and that of the choice that hurts least."""

@@ -202,16 +202,22 @@ def _parted(inputs: Tensor, dim: int, samples: int, check: float) -> tuple[Tenso
 def _spent_within(budget: float, tables: ChannelTables, tried: Callable[[Tensor], Trial]) -> Trial:
     """Returns the trial whose measured cost is nearest below the budget, or else the cheapest."""
     trials: list[Trial] = []
-    aim, last = budget, None
+    aim, low, high, last = budget, 0.0, float("inf"), None
     for _ in range(ROUNDS):
-        choice = tables.within(aim)
+        choice = tables.filled(aim)
         if last is not None and torch.equal(choice, last):
-            break
+            break  # there is nothing between
         trials.append(tried(choice))
         last, spent = choice, trials[-1].cost
         if (1 - 2 * CLOSE) * budget <= spent <= (1 + CLOSE) * budget:
             break
+        if spent > budget:
+            high = min(aim, tables.totals(choice)[1])  # below it, the choice is another
+        else:
+            low = aim
         aim *= (1 - CLOSE / 2) * budget / max(spent, 1e-12)
+        if not low < aim < high:
+            aim = (low * high) ** 0.5 if low > 0 and high < float("inf") else 0.97 * high
     fitting = [trial for trial in trials if trial.cost <= (1 + CLOSE) * budget]
     if fitting:
         return max(fitting, key=lambda trial: trial.cost)
@@ -227,7 +233,7 @@ def _cheapest_within(
     low, high = max(least, 1e-3 * most), most
     for _ in range(HALVINGS if trials[0].drop <= max_drop else 0):
         middle = (low * high) ** 0.5
-        trials.append(tried(tables.within(middle)))
+        trials.append(tried(tables.filled(middle)))
         low, high = (low, middle) if trials[-1].drop <= max_drop else (middle, high)
     fitting = [trial for trial in trials if trial.drop <= max_drop]
     if fitting:

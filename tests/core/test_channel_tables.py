@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -101,6 +102,25 @@ def test_channels_of_a_site_that_share_a_family_get_the_best_such_choice(
     for site in choice.split(tables.channels):
         assert len(set(family[site].tolist())) == 1
     assert tables.range() == (hull[0][0], hull[-1][0])
+
+
+@given(rows=rows_of_channels, budget=st.integers(0, 160), shared=st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_what_the_hull_leaves_of_a_budget_is_spent_until_nothing_affordable_helps(
+    rows: Rows, budget: int, shared: bool
+) -> None:
+    family = torch.tensor([0, 1, 0]) if shared else None
+    tables = replace(tables_of(rows), family=family)
+    (before, least), choice = tables.totals(tables.within(budget)), tables.filled(budget)
+    harm, cost = tables.totals(choice)
+    assert harm <= before and cost <= max(budget, least)
+    for channel, row in enumerate(rows):
+        s, e = row[int(choice[channel])]
+        for k, (harm_there, cost_there) in enumerate(row):
+            if family is None or family[k] == family[choice[channel]]:
+                assert harm_there >= s or cost + cost_there - e > budget
+    if shared:
+        assert len(set(family[choice].tolist())) == 1
 
 
 def test_thresholds_go_back_to_their_sites_and_channels() -> None:
