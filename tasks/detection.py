@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from adacal.suite.registry import TASKS
-from adacal.suite.task import Metric
-from tasks.openmmlab.building import Library
+from adacal.suite.task import Metric, Redraw
+from tasks.openmmlab.average_precision import average_precision, match_boxes
+from tasks.openmmlab.building import Library, quiet
 from tasks.openmmlab.task import DenseTask
 
 
@@ -42,3 +45,34 @@ class Detection(DenseTask):
         for metric in evaluator.metrics:
             if self.max_test_samples is not None and hasattr(metric, "img_ids"):
                 metric.img_ids = seen
+
+    def redraw(self, evaluator: Any, results: list[list[Any]]) -> Redraw | None:
+        """Returns COCO's average precision on redrawn images; VOC's has no such way yet."""
+        for metric, kept in zip(evaluator.metrics, results, strict=True):
+            judged = type(metric).__name__ == "CocoMetric" and "bbox" in metric.metrics
+            if judged and len(kept) == self.n_test():
+                answers = [answer for _, answer in kept]
+                with quiet():
+                    classes = match_boxes(
+                        metric._coco_api,
+                        [box for answer in answers for box in _boxes(answer, metric.cat_ids)],
+                        [answer["img_id"] for answer in answers],
+                        metric.cat_ids,
+                        np.asarray(metric.iou_thrs),
+                    )
+                return lambda counts: 100.0 * average_precision(classes, counts)
+        return None
+
+
+def _boxes(answer: Mapping[str, Any], category_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yields an image's boxes as COCO's results have them."""
+    corners, scores, labels = (np.asarray(answer[k]) for k in ("bboxes", "scores", "labels"))
+    for (left, top, right, bottom), score, label in zip(
+        corners.tolist(), scores.tolist(), labels.tolist(), strict=True
+    ):
+        yield {
+            "image_id": answer["img_id"],
+            "category_id": category_ids[label],
+            "bbox": [left, top, right - left, bottom - top],
+            "score": score,
+        }

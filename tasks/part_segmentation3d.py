@@ -101,7 +101,11 @@ class PartSegmentation3D(PointTask):
             "class_miou_pct": mean_by_class(ious, labels, self.dataset.num_classes),
             "point_accuracy_pct": accuracies.mean(),
         }
-        return Evaluation(metrics={name: 100.0 * float(value) for name, value in metrics.items()})
+        by_cloud = 100.0 * ious.double().numpy()
+        return Evaluation(
+            metrics={name: 100.0 * float(value) for name, value in metrics.items()},
+            redraw=lambda counts: counts @ by_cloud / by_cloud.size,
+        )
 
 
 def choose_parts(

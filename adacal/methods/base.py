@@ -8,7 +8,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -23,6 +23,7 @@ from adacal.core.network import SpikingNetwork
 from adacal.methods.plugins import load_plugins
 
 METHODS = Registry("adacal method", scope="adacal")
+_LATER = "later"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,17 @@ class Calibration:
     event_input: bool = False
 
 
+def later(default: Any) -> Any:
+    """Returns a field for an option that was added when records of the method existed already.
+
+    At its default it is no part of what identifies a run, so older records keep their ids.
+
+    Args:
+        default: what every run did before there was the option.
+    """
+    return field(default=default, metadata={_LATER: True})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """Base of all methods; a subclass is a frozen dataclass whose fields are its options.
@@ -82,6 +94,15 @@ class Method(ABC):
             example_input: shape [B, ...], to find the sites with.
             calibration: data and how to use it.
         """
+
+    def options(self) -> dict[str, Any]:
+        """Returns what identifies a run: all options, but those added later at their default."""
+        unsaid = [
+            entry.name
+            for entry in fields(self)
+            if entry.metadata.get(_LATER) and getattr(self, entry.name) == entry.default
+        ]
+        return {name: value for name, value in asdict(self).items() if name not in unsaid}
 
     @classmethod
     def card(cls) -> Card:

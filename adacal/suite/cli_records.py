@@ -106,7 +106,8 @@ def _verify_all(entries: Sequence[Entry], device: str, threads: int | None) -> l
 def diff(first: str, second: str, results: Path) -> None:
     """Compare two records (paths, or first digits of ids): what differs, and the numbers.
 
-    Config, code, data, checkpoint, machine and versions first, then what came out; nothing is run.
+    Config, code, plug-ins, data, checkpoint, machine and versions first, then what came out.
+    Nothing is run.
     """
     from adacal.suite import console_records
     from adacal.suite.diff import diff as compare
@@ -142,8 +143,8 @@ def submit_check(
 ) -> None:
     """Say whether the records of a results FOLDER can enter the leaderboards, and what they lack.
 
-    Schema, ids, numbers, code, versions, data, weights, controls, published claims; then the
-    records are run again. The exit code is 1 if anything fails; notes are for the reviewer.
+    Schema, ids, numbers, code, versions, data, weights, controls, plug-ins, published claims; then
+    the records are run again. The exit code is 1 if anything fails; notes are for the reviewer.
     """
     from adacal.suite import console_records
     from adacal.suite.session import pick_device

@@ -62,8 +62,8 @@ def all_columns(board: Board) -> list[Column]:
         _numbers("seen", "recording seen (ms)", "recording_ms", 0, above=230),
         Column("score", f"{metric_words(board.metric)}{_unit(board.unit)}", _score,
                ("score", "score_std")),
-        Column("drop", _drop_title(board), _drop, ("drop", "drop_low", "drop_high", "interval"),
-               above=116),
+        Column("drop", _drop_title(board), _drop_of(board),
+               ("drop", "drop_low", "drop_high", "interval"), above=116),
         _numbers("divergence", "divergence", "divergence", 4, above=NEVER),
         _counts("spikes", "spikes", above=NEVER),
         _counts("sops", "SOPs", above=185),
@@ -180,13 +180,22 @@ def _score(row: Row) -> str:
     return f"{row['score']:.2f}{spread}"
 
 
-def _drop(row: Row) -> str:
-    if row["strictness"] == "none":
-        return "–"
-    mean, low, high = (
-        f"{round(row[key], 2) + 0.0:.2f}" for key in ("drop", "drop_low", "drop_high")
-    )
-    return mean if row["interval"] == "none" else f"{mean} [{low}, {high}]"
+def _drop_of(board: Board) -> Callable[[Row], str]:
+    """Ranges over seeds are marked where intervals stand beside them."""
+    mixed = "bootstrap" in set(board.rows["interval"])
+
+    def drop(row: Row) -> str:
+        if row["strictness"] == "none":
+            return "–"
+        mean, low, high = (
+            f"{round(row[key], 2) + 0.0:.2f}" for key in ("drop", "drop_low", "drop_high")
+        )
+        if row["interval"] == "none":
+            return mean
+        mark = " seeds" if mixed and row["interval"] == "range" else ""
+        return f"{mean} [{low}, {high}{mark}]"
+
+    return drop
 
 
 def number(value: float | None, digits: int) -> str:

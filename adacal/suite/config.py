@@ -90,8 +90,11 @@ class RunConfig(_Part):
         return make_method(self.method_name, options)
 
     def method_options(self) -> dict[str, Any]:
-        """Returns every option of the method, defaults included, JSON-able."""
-        return dict(plain_value(dataclasses.asdict(self.build_method()), "method"))
+        """Returns every option of the method, defaults included, JSON-able.
+
+        Options that were added later and have their default are left out (`later`).
+        """
+        return dict(plain_value(self.build_method().options(), "method"))
 
     def label(self) -> str:
         """Returns the method's name with the options that set this run apart."""
@@ -236,7 +239,7 @@ def make_method(name: str, options: Mapping[str, Any]) -> Method:
     from adacal.methods.base import METHODS, load_methods
 
     load_methods()
-    kind = METHODS.get(name)
+    kind = METHODS.module_dict.get(name)  # `get` takes importable modules for parts, too
     if kind is None:
         raise ConfigError(unknown_name("method", name, METHODS.module_dict))
     fields = [field.name for field in dataclasses.fields(kind) if field.init]

@@ -182,6 +182,8 @@ def show_record(record: RunRecord, path: Path) -> None:
         f"adacal {env.adacal} ({commit})",
         soft_wrap=True,
     )
+    for plug_in in record.plug_ins or ():
+        console.print(f"plug-in {escape(plug_in.words())}", soft_wrap=True)
 
 
 def _wall(wall: WallTime, shared: Sequence[str]) -> str:

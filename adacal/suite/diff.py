@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from adacal.suite.intervals import bootstrap_interval
+from adacal.suite.intervals import bootstrap_interval, redrawn_interval
 from adacal.suite.records import RunRecord
 
-KINDS = ("config", "code", "data", "checkpoint", "machine", "versions")
+KINDS = ("config", "code", "plug-ins", "data", "checkpoint", "machine", "versions")
 MOST_LAYERS = 5
 
 
@@ -68,7 +68,8 @@ class RecordDiff:
 def diff(first: RunRecord, second: RunRecord) -> RecordDiff:
     """Compares two records; nothing is run."""
     causes = list(_causes(first, second))
-    notes = [_same(causes), *_samples(first, second), *_sites(first, second)]
+    known = first.plug_ins is not None and second.plug_ins is not None
+    notes = [_same(causes, known), *_samples(first, second), *_sites(first, second)]
     if first.environment.dirty and second.environment.dirty:
         notes.append(
             "Both were made with changes that were not committed, so the code may differ where the "
@@ -82,6 +83,7 @@ def _causes(first: RunRecord, second: RunRecord) -> Iterator[Cause]:
         "config": (_config(first), _config(second)),
         "code": (_environment(first, "commit", "dirty", "adacal"),
                  _environment(second, "commit", "dirty", "adacal")),
+        "plug-ins": _plug_ins(first, second),
         "data": (_data(first), _data(second)),
         "checkpoint": ({"sha256": first.checkpoint_sha256}, {"sha256": second.checkpoint_sha256}),
         "machine": (_machine(first), _machine(second)),
@@ -113,6 +115,17 @@ def _environment(record: RunRecord, *keys: str) -> dict[str, Any]:
     return {key: getattr(record.environment, key) for key in keys}
 
 
+def _plug_ins(first: RunRecord, second: RunRecord) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the plug-ins of both by name; nothing where a record is from before they were."""
+    if first.plug_ins is None or second.plug_ins is None:
+        return {}, {}
+    own, other = (
+        {it.name: f"{it.version or 'no package'} ({it.sha256[:12] or 'no file'})" for it in found}
+        for found in (first.plug_ins, second.plug_ins)
+    )
+    return own, other
+
+
 def _machine(record: RunRecord) -> dict[str, Any]:
     keys = ("processor", "accelerator", "device", "threads", "platform")
     return _environment(record, *keys)
@@ -133,14 +146,17 @@ def _word(value: Any) -> str:
     return str(value) if value != "" else "none"
 
 
-def _same(causes: list[Cause]) -> str:
+def _same(causes: list[Cause], plug_ins_known: bool) -> str:
     differ = [kind for kind in KINDS if any(cause.kind == kind for cause in causes)]
-    same = [kind for kind in KINDS if kind not in differ]
+    unknown = [] if plug_ins_known else ["plug-ins"]
+    same = [kind for kind in KINDS if kind not in (*differ, *unknown)]
     parts = []
     if differ:
         parts.append(f"different: {', '.join(differ)}")
     if same:
         parts.append(f"the same: {', '.join(same)}")
+    if unknown:
+        parts.append("not recorded in both: plug-ins")
     return "; ".join(parts).capitalize() + "."
 
 
@@ -180,7 +196,10 @@ def _samples(first: RunRecord, second: RunRecord) -> Iterator[str]:
     """Which test samples moved, where both saw the same ones."""
     own, other = first.correct(), second.correct()
     same = (first.data_fingerprint, first.n_test) == (second.data_fingerprint, second.n_test)
-    if not same or own is None or other is None:
+    if not same:
+        return
+    yield from _redraws(first, second)
+    if own is None or other is None:
         return
     before, after = own[1], other[1]
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
@@ -190,6 +209,21 @@ def _samples(first: RunRecord, second: RunRecord) -> Iterator[str]:
         f"Of {first.n_test:,} test samples {lost:,} are right in the first alone and {won:,} in "
         f"the second alone: {mean:+.2f} points, 95 % [{100 * low:.2f}, {100 * high:.2f}] over "
         "samples."
+    )
+
+
+def _redraws(first: RunRecord, second: RunRecord) -> Iterator[str]:
+    """How much the main metric moved, where both have it on the same redrawn test sets."""
+    own, other = first.redrawn(), second.redrawn()
+    metric = first.metric
+    if own is None or other is None or metric != second.metric or own[1].size != other[1].size:
+        return
+    moved = second.snn[metric.name] - first.snn[metric.name]
+    low, high = redrawn_interval(other[1] - own[1])
+    unit = "points" if metric.unit == "%" else metric.unit
+    yield (
+        f"On the same {first.n_test:,} test samples {metric.words} moves by {moved:+.2f} {unit}, "
+        f"95 % [{low:.2f}, {high:.2f}] over {own[1].size} redraws of them."
     )
 
 

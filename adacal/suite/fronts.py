@@ -29,7 +29,7 @@ class Contest:
 
     Attributes:
         ours: the method that is held against all others.
-        reference: the method whose energy at equal accuracy counts as 1.
+        reference: the label of the rows whose energy at equal accuracy counts as 1.
         max_steps: rows of more steps stay out.
         tolerance: loss against the reference's row that still counts as equal, points.
     """
@@ -140,7 +140,7 @@ def _savings(
     ours: pd.DataFrame, rivals: pd.DataFrame, contest: Contest
 ) -> tuple[list[tuple[Any, float]], list[Any]]:
     saved, unmatched = [], []
-    reference = rivals[rivals["method"] == contest.reference]
+    reference = rivals[rivals["label"] == contest.reference]
     for _, row in reference.sort_values("T").iterrows():
         equal = ours[ours["drop"] <= row["drop"] + contest.tolerance + 1e-9]
         if equal.empty:

@@ -46,6 +46,36 @@ def bootstrap_interval(
     return round(float(low), 9), round(float(high), 9)
 
 
+def redrawn_interval(
+    differences: np.ndarray, draws: int = BOOTSTRAP_DRAWS, seed: int = BOOTSTRAP_SEED
+) -> tuple[float, float]:
+    """Returns the 95 % interval of a paired difference known on redrawn test sets.
+
+    Of several seeds, S-1 of S are drawn anew as in `bootstrap_interval`, each redraw of the samples
+    meeting several redraws of the seeds. Redraws without a value (no sample of any class) are left
+    out.
+
+    Args:
+        differences: one a redraw, shape [R], or a seed and redraw, shape [S, R]; redraw r takes the
+            same samples in every row.
+        draws: bootstrap draws at least, where there are several seeds.
+        seed: of the drawing of seeds.
+
+    >>> redrawn_interval(np.zeros(10))
+    (0.0, 0.0)
+    """
+    table = np.atleast_2d(np.asarray(differences, dtype=np.float64))
+    seeds, redraws = table.shape
+    if seeds > 1:
+        times = -(-draws // redraws)
+        chances = np.full(seeds, 1.0 / seeds)
+        generator = np.random.default_rng(seed)
+        weights = generator.multinomial(seeds - 1, chances, size=times * redraws) / (seeds - 1)
+        table = (np.tile(table, times) * weights.T).sum(axis=0, keepdims=True)
+    low, high = np.nanpercentile(table[0], [2.5, 97.5])
+    return round(float(low), 9), round(float(high), 9)
+
+
 def pareto_front(cost: np.ndarray, loss: np.ndarray, eligible: np.ndarray) -> np.ndarray:
     """Marks the eligible rows that no other eligible row equals or beats in both and beats in one.
 

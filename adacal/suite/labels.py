@@ -19,7 +19,7 @@ def method_label(name: str, options: Mapping[str, Any]) -> str:
     """
     from adacal.methods.base import METHODS
 
-    kind = METHODS.get(name)
+    kind = METHODS.module_dict.get(name)
     defaults = {} if kind is None else plain_value(dataclasses.asdict(kind()), "method")
     shown = []
     for key, value in options.items():

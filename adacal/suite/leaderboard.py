@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adacal.core.errors import DataError, unknown_name
-from adacal.suite.intervals import beaten, bootstrap_interval, pareto_front, tied_ranks
+from adacal.suite.intervals import (
+    beaten,
+    bootstrap_interval,
+    pareto_front,
+    redrawn_interval,
+    tied_ranks,
+)
 from adacal.suite.provenance import measured_on
 from adacal.suite.ranking import ENERGY_MODELS, Filters, Ranking
 from adacal.suite.records import MetricInfo, RunRecord
@@ -95,9 +101,9 @@ def summarise(
     Columns end in their unit. `drop`, `drop_low`, `drop_high` are the loss against the ANN in
     units of the metric, positive is worse. `interval` says what the last two are: `bootstrap`, the
     95 % interval over samples and seeds, for accuracies, whose right and wrong samples are
-    recorded; `range`, the smallest and largest of the seeds; `none`, a single number. `pareto`
-    marks the rows, controls aside, that no other beats in energy and metric, and
-    `beaten_by_quantised` those that a quantised ANN beats.
+    recorded, and for main metrics recorded on redrawn test sets; `range`, the smallest and largest
+    of the seeds; `none`, a single number. `pareto` marks the rows, controls aside, that no other
+    beats in energy and metric, and `beaten_by_quantised` those that a quantised ANN beats.
 
     Args:
         records: of one task, dataset and model.
@@ -256,16 +262,28 @@ def _row(group: Sequence[RunRecord], energy_model: str, metric: MetricInfo) -> d
 def _drop_interval(
     group: Sequence[RunRecord], drops: np.ndarray, metric: MetricInfo
 ) -> tuple[float, float, str]:
-    """Paired over samples and drawn over seeds where correctness is known, else over seeds."""
-    pairs = [pair for record in group if (pair := record.correct()) is not None]
-    sizes = {ann.size for ann, _ in pairs}
-    known = metric.name == "accuracy_pct" and len(pairs) == len(group)
-    if not known or len(sizes) != 1 or sizes == {0}:
-        kind = "range" if len(group) > 1 else "none"
-        return float(drops.min()), float(drops.max()), kind
-    differences = np.stack([ann.astype(float) - snn.astype(float) for ann, snn in pairs])
-    low, high = bootstrap_interval(differences)
-    return 100.0 * low, 100.0 * high, "bootstrap"
+    """Paired over samples and drawn over seeds where the records tell samples, else over seeds."""
+    if metric.name == "accuracy_pct":
+        right = _losses([record.correct() for record in group])
+        if right is not None:
+            low, high = bootstrap_interval(right)
+            return 100.0 * low, 100.0 * high, "bootstrap"
+    redrawn = _losses([r.redrawn() if r.metric.name == metric.name else None for r in group])
+    if redrawn is not None:
+        sign = 1.0 if metric.higher_is_better else -1.0
+        return *redrawn_interval(sign * redrawn), "bootstrap"
+    return float(drops.min()), float(drops.max()), "range" if len(group) > 1 else "none"
+
+
+def _losses(pairs: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> np.ndarray | None:
+    """Returns ANN minus SNN by seed, [S, N]; None where a pair is missing or sizes differ."""
+    known = [
+        (ann.astype(float), snn.astype(float)) for pair in pairs if pair for ann, snn in [pair]
+    ]
+    sizes = {ann.size for ann, _ in known}
+    if len(known) < len(pairs) or len(sizes) != 1 or sizes == {0}:
+        return None
+    return np.stack([ann - snn for ann, snn in known])
 
 
 def _energy(record: RunRecord, energy_model: str) -> float:

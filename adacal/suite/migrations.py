@@ -12,12 +12,14 @@ from typing import Any
 
 from adacal.core.errors import DataError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 HISTORY = {
     1: "the first; later ones of it also hold timesteps.metric_by_step and timesteps.ms_per_step",
     2: "wall (seconds of the run, stage by stage) and shared (what an earlier run had computed), "
-    "timesteps.warmup (steps before the T whose output is used; before, there were none)",
+    "timesteps.warmup (steps before the T whose output is used; before, there were none); later "
+    "ones of it also hold redraws (the main metric on redrawn test sets)",
+    3: "plug_ins (packages and modules from elsewhere that brought a part of the run)",
 }
 
 
@@ -29,7 +31,11 @@ def _from_1(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "wall": None, "shared": None}
 
 
-STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "plug_ins": None}
+
+
+STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 
 
 def migrate(values: dict[str, Any], origin: str) -> dict[str, Any]:

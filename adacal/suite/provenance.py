@@ -31,6 +31,9 @@ def measured_on(records: Sequence[RunRecord]) -> str:
     text = f"Measured on {'; and on '.join(places)}; code at {', '.join(commits)}"
     if changed:
         text += f" ({changed} of {len(records)} records with changes not committed then)"
+    brought = sorted({it.words() for record in records for it in record.plug_ins or ()})
+    if brought:
+        text += f"; with plug-ins {'; '.join(brought)}"
     text += "."
     if len(places) > 1:
         text += " Wall times of different machines or threads do not compare."

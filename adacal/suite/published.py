@@ -29,6 +29,11 @@ TASKS = (
 NAMES = "names.json"
 _STEPS = re.compile(r"(<|<=|>|>=)?\d+(\.\d+)?")
 _SAMPLES = re.compile(r" \[\d+ samples\]$")
+_PLACES = {
+    r"\barXiv:(\d{4}\.\d{4,5})": "https://arxiv.org/abs/",
+    r"\bgithub:([\w.-]+/[\w.-]*\w)": "https://github.com/",
+    r"\b(10\.\d{4,9}/[\w.()/-]*\w)": "https://doi.org/",
+}
 _KINDS = ("methods", "models", "datasets", "metrics")
 
 
@@ -110,6 +115,18 @@ def plain(name: str) -> str:
     ('vgg16', 'cifar10')
     """
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def address(source: str) -> str:
+    """Returns where a source can be opened; empty where its words name no such place.
+
+    >>> address("arXiv:2106.06984 (ICML 2021)"), address("github:hzc1208/ANN2SNN_COS README, table")
+    ('https://arxiv.org/abs/2106.06984', 'https://github.com/hzc1208/ANN2SNN_COS')
+    """
+    for pattern, place in _PLACES.items():
+        if found := re.search(pattern, source):
+            return place + found[1]
+    return ""
 
 
 def published_folder(results: Path) -> Path:

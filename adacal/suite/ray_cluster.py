@@ -59,7 +59,8 @@ class RayCluster(Executor):
         Ray tells how far a call is only when it is done, so `hear` is not called.
 
         Raises:
-            ConfigError: there is no cluster at the address, or it has too few cores.
+            ConfigError: there is no cluster at the address, none can be started, or it has too
+                few cores.
         """
         ray = self._ray
         if not ray.is_initialized():
@@ -86,13 +87,16 @@ class RayCluster(Executor):
         try:
             _require_answer(self.address)
             ray.init(address=self.address or "local", **options)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises a bare one where a busy machine is too slow for it
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            where = f"at '{self.address}'" if self.address else "on this machine"
-            raise ConfigError(
-                f"no Ray cluster {where} ({reason}); start one with ray start --head, give both "
-                "sides the same RAY_AUTH_MODE and token, or leave the address out"
-            ) from error
+            cure = (
+                "start one with ray start --head, give both sides the same RAY_AUTH_MODE and "
+                "token, or leave the address out"
+                if self.address
+                else "wait until the machine is less busy, or take --executor process"
+            )
+            where = f"at '{self.address}'" if self.address else "could be started on this machine"
+            raise ConfigError(f"no Ray cluster {where} ({reason}); {cure}") from error
         self._started_here = True
 
     def send(self, worker: int, ask: Ask, config: RunConfig) -> None:

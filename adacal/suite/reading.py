@@ -8,11 +8,12 @@ READING = """\
 - One row is one method with its options and T. Numbers are per test sample, means over the seeds
   that drew the calibration samples; ± is the standard deviation over seeds. The CSV files have
   every number and the ids of all records of a row.
-- **drop** is the loss against the ANN on the same test samples. For accuracies, [95 %] is a
-  bootstrap interval that draws test samples and seeds anew, both paired. It cannot know more
-  about seeds than those measured show: simulated with three seeds it covered 93 to 97 % where
-  they differ little, 85 % where they differ most (drawing samples alone: 65 %). Metrics that are no
-  mean over right and wrong samples (mIoU, mAP) have the range over seeds instead, and say so.
+- **drop** is the loss against the ANN on the same test samples. [95 %] is a bootstrap interval
+  that draws test samples and seeds anew, both paired. It cannot know more about seeds than those
+  measured show: simulated with three seeds it covered 93 to 97 % where they differ little, 85 %
+  where they differ most (drawing samples alone: 65 %). mIoU and mAP are no mean over samples: a
+  run measures them on 500 redrawn test sets, the same in every record of the same data. Records
+  from before that, and other metrics, have the range over seeds instead, and say so.
 - **Ranks** are shared while intervals overlap the first one's, so a lower row of a rank is not
   shown to be worse. Overlap is a cautious test: rows of one rank may differ all the same.
 - **Energy** is a model, not a measurement on a chip: exact operation counts times 45 nm prices

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from adacal.core.errors import DataError
 from adacal.suite.config import digest
 from adacal.suite.environment import Environment
+from adacal.suite.foreign import PlugIn
 from adacal.suite.migrations import SCHEMA_VERSION, NewerSchema, migrate
+from adacal.suite.redraws import Redraws
 
 
 class DamagedRecord(DataError):
@@ -160,9 +162,11 @@ class RunRecord(_Part):
 
     `ann` and `snn` map metric names to values; names carry the unit (`accuracy_pct`).
     `ann_correct` and `snn_correct` are packed bools, one a test sample, see `unpack`.
+    `redraws` has the main metric on redrawn test sets, see `adacal.suite.redraws`.
     `divergence` is the task's divergence of SNN from ANN, mean over test samples.
     `shared` names what an earlier run of the same process had computed, see `runner.measure`.
-    `wall` and `shared` are None in records from before they were noted.
+    `plug_ins` names the code from elsewhere that brought a part of the run.
+    `wall`, `shared` and `plug_ins` are None in records from before they were noted.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -187,6 +191,7 @@ class RunRecord(_Part):
     snn: dict[str, float]
     ann_correct: str | None = None
     snn_correct: str | None = None
+    redraws: Redraws | None = None
     divergence: float | None
     energy: EnergyNumbers
     timesteps: Timesteps
@@ -198,6 +203,7 @@ class RunRecord(_Part):
     search_log: dict[str, Any]
     wall: WallTime | None
     shared: list[str] | None
+    plug_ins: list[PlugIn] | None
     environment: Environment
     config: dict[str, Any]
 
@@ -214,11 +220,15 @@ class RunRecord(_Part):
             return None
         return unpack(self.ann_correct, self.n_test), unpack(self.snn_correct, self.n_test)
 
+    def redrawn(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the metric of ANN and SNN on redrawn test sets, two arrays [draws], or None."""
+        return None if self.redraws is None else self.redraws.values()
+
     def numbers(self) -> dict[str, Any]:
         """Returns what a second run must give again: all but times, machine and place."""
-        values = self.model_dump(mode="json", exclude={"created", "latency", "wall", "shared"})
+        place = {"created", "latency", "wall", "shared", "plug_ins", "environment"}
+        values = self.model_dump(mode="json", exclude=place)
         values["calibration"].pop("seconds")
-        del values["environment"]
         return values
 
     def to_json(self) -> str:
@@ -331,6 +341,7 @@ def parse_record(text: str, origin: str) -> RunRecord:
     try:
         record = RunRecord.model_validate(migrate(values, origin))
         record.correct()
+        record.redrawn()
     except NewerSchema:
         raise
     except ValidationError as error:

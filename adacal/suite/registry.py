@@ -49,7 +49,7 @@ def build(registry: Registry, kind: str, config: dict[str, Any], **extra: Any) -
     name = options.pop("type", None)
     if not isinstance(name, str):
         raise ConfigError(f"the {kind} config needs a 'type' string; got {config!r}")
-    factory = registry.get(name)
+    factory = registry.module_dict.get(name)  # `get` takes importable modules for parts, too
     if factory is None:
         raise ConfigError(unknown_name(kind, name, registry.module_dict))
     check_options(f"{kind} '{name}'", factory, options)

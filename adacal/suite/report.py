@@ -17,13 +17,22 @@ from adacal.suite.places import CHECKOUT
 from adacal.suite.reading import READING
 from adacal.suite.records import RunRecord
 from adacal.suite.report_data import page_data
+from adacal.suite.report_published import NOTHING, Published, find_published
 from adacal.suite.store import RecordStore, write_replacing
 
 LIMIT_BYTES = 3_000_000
 PICTURE_WIDTH = 1000
 MOST_PICTURES = 24
 FIRST_SEEDS = "layers are shown of the first seed of each row only"
-SCRIPTS = ("vendor/d3.min.js", "vendor/plot.min.js", "table.js", "charts.js", "page.js")
+SCRIPTS = (
+    "vendor/d3.min.js",
+    "vendor/plot.min.js",
+    "table.js",
+    "charts.js",
+    "lit.js",
+    "published.js",
+    "page.js",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ def write_report(results: Path, out: Path) -> Report:
     """
     records, warnings = RecordStore(results).read_all()
     pictures, unreadable = find_pictures(results, records)
+    published, wrong = find_published(results)
     html = ""
     notes: tuple[str, ...] = ()
     for every_layer, shown, notes in (
@@ -63,7 +73,14 @@ def write_report(results: Path, out: Path) -> Report:
         (False, pictures, (FIRST_SEEDS,)),
         (False, [], (FIRST_SEEDS, "no pictures fit")),
     ):
-        html = render(records, results, pictures=shown, every_layer=every_layer, notes=notes)
+        html = render(
+            records,
+            results,
+            published=published,
+            pictures=shown,
+            every_layer=every_layer,
+            notes=notes,
+        )
         if len(html.encode()) <= LIMIT_BYTES:
             break
     try:
@@ -77,13 +94,14 @@ def write_report(results: Path, out: Path) -> Report:
     size = len(html.encode())
     if size > LIMIT_BYTES:
         notes = (*notes, f"the page is larger than {LIMIT_BYTES / 1e6:g} MB all the same")
-    return Report(out, size, (*warnings, *unreadable, *notes))
+    return Report(out, size, (*warnings, *unreadable, *wrong, *notes))
 
 
 def render(
     records: Sequence[RunRecord],
     results: Path,
     *,
+    published: Published = NOTHING,
     pictures: Sequence[Picture] = (),
     every_layer: bool = True,
     notes: Sequence[str] = (),
@@ -93,6 +111,7 @@ def render(
     Args:
         records: what is shown.
         results: folder named in the commands that run a row again.
+        published: the literature's numbers, shown apart where a reader asks for them.
         pictures: shown below the tables.
         every_layer: as of `page_data`.
         notes: sentences on what was left out.
@@ -102,7 +121,7 @@ def render(
     template = Environment(
         loader=PackageLoader("adacal.suite", "page"), autoescape=True, trim_blocks=True
     ).get_template("page.html")
-    data = page_data(records, every_layer=every_layer)
+    data = page_data(records, every_layer=every_layer, published=published)
     data["results"] = "" if results == Path("results") else str(results)
     return template.render(
         style=_asset("page.css"),

@@ -10,6 +10,7 @@ from adacal.core.energy import ACCUMULATE_PJ, MAC_PJ
 from adacal.suite.leaderboard import Board, boards, rank
 from adacal.suite.ranking import ENERGY_MODELS, Ranking
 from adacal.suite.records import RunRecord, metric_words
+from adacal.suite.report_published import NOTHING, Published, published_data
 
 DIGITS = 5
 """Significant digits of the page's numbers; records have them all."""
@@ -18,8 +19,8 @@ MAX_DROP = 0.5
 """What the page's order by energy calls equal accuracy, in units of the metric."""
 
 COLUMNS = (
-    "label", "strictness", "T", "mean_max_spikes", "mean_timesteps", "recording_ms", "score",
-    "score_std", "drop", "drop_low", "drop_high", "interval", "spikes", "sops", "macs",
+    "label", "method", "strictness", "T", "mean_max_spikes", "mean_timesteps", "recording_ms",
+    "score", "score_std", "drop", "drop_low", "drop_high", "interval", "spikes", "sops", "macs",
     "calibration_s", "snn_ms", "time_to_ann", "seeds",
 )  # fmt: skip
 """What the page takes of a leaderboard's rows besides ranks and energies."""
@@ -42,12 +43,15 @@ class Shared:
         return self._places[key]
 
 
-def page_data(records: Sequence[RunRecord], *, every_layer: bool = True) -> dict[str, Any]:
+def page_data(
+    records: Sequence[RunRecord], *, every_layer: bool = True, published: Published = NOTHING
+) -> dict[str, Any]:
     """Returns all that the page shows, JSON-able: numbers with their unit in the key.
 
     Args:
         records: valid records, at least one.
         every_layer: give the layers of every run; else those of each row's first seed only.
+        published: the literature's numbers, which stand apart.
 
     Raises:
         DataError: there is no record, or one lacks an energy model.
@@ -72,6 +76,7 @@ def page_data(records: Sequence[RunRecord], *, every_layer: bool = True) -> dict
             for record in records
         },
         "shared": shared.values,
+        "published": published_data(published, by_model[ENERGY_MODELS[0]]),
     }
 
 
@@ -86,6 +91,9 @@ def run_data(record: RunRecord, shared: Shared, *, layers: bool = True) -> dict[
         "data": shared.place(record.data_fingerprint),
         "checkpoint": shared.place(record.checkpoint_sha256),
         "environment": shared.place(record.environment.model_dump()),
+        "plug_ins": None
+        if record.plug_ins is None
+        else shared.place([plug_in.words() for plug_in in record.plug_ins]),
         "config": {key: shared.place(value) for key, value in record.config.items()},
         "calibration": {
             "samples": record.calibration.samples,

@@ -17,6 +17,7 @@ from torch import Tensor
 from adacal.core.errors import DataError
 from adacal.suite import environment
 from adacal.suite.config import RunConfig, digest
+from adacal.suite.foreign import plug_ins
 from adacal.suite.labels import plain_value
 from adacal.suite.records import (
     CalibrationCost,
@@ -38,6 +39,7 @@ from adacal.suite.session import (
     ann_output,
     draw,
     no_progress,
+    redraw_both,
     thread_limit,
     to_cpu,
 )
@@ -116,11 +118,12 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         config.evaluation.batch_size,
         lambda done, total: progress(config.label(), done, total),
     )
+    steps = np.concatenate(watch.timesteps)
+    redraws = redraw_both(prepared, snn_evaluation, steps.size)
     clock.lap("evaluate_s")
     latency = time_both(config, prepared, converted, session.device, progress)
     clock.lap("latency_s")
     prepared.runs += 1
-    steps = np.concatenate(watch.timesteps)
     ann_correct, snn_correct = ann_evaluation.correct, snn_evaluation.correct
     return RunRecord(
         id=identify(config, prepared),
@@ -143,6 +146,7 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         snn=_floats(snn_evaluation),
         ann_correct=None if ann_correct is None else pack(ann_correct),
         snn_correct=None if snn_correct is None else pack(snn_correct),
+        redraws=redraws,
         divergence=float(np.mean(np.concatenate(watch.divergences))),
         energy=_energy(meter.report()),
         timesteps=Timesteps(
@@ -160,6 +164,7 @@ def measure(config: RunConfig, session: Session, progress: Progress = no_progres
         search_log=dict(plain_value(dict(converted.search_log), "search_log")),
         wall=clock.wall(0.0 if "dataset and ANN" in shared else prepared.build_seconds),
         shared=shared,
+        plug_ins=plug_ins(config),
         environment=environment.capture(session.device),
         config=config.plain(),
     )

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adacal.core.errors import ConfigError
 from adacal.suite.config import RunConfig, digest
+from adacal.suite.redraws import Redraws, paired, redrawn
 from adacal.suite.registry import TASKS, build, load_tasks
 from adacal.suite.task import Batch, Evaluation, Task, to_device
 
@@ -36,6 +38,7 @@ class Prepared:
         fingerprint: of the dataset.
         checkpoint_sha256: of the weights in use.
         evaluation: the ANN's own, None until it is needed.
+        redrawn: the ANN's main metric on redrawn test sets, where the task gives it.
         outputs: the ANN's raw outputs, one entry a test batch, on the CPU; None where they are
             too large to keep.
         ann_seconds: wall time of the ANN's evaluation.
@@ -51,6 +54,7 @@ class Prepared:
     checkpoint_sha256: str
     batch_size: int
     evaluation: Evaluation | None = None
+    redrawn: np.ndarray | None = field(default=None, repr=False)
     outputs: list[Any] | None = None
     ann_seconds: float = 0.0
     build_seconds: float = 0.0
@@ -126,6 +130,19 @@ class Session:
         return prepared.evaluation
 
 
+def redraw_both(prepared: Prepared, snn: Evaluation, samples: int) -> Redraws | None:
+    """Returns the main metric of ANN and converted network on redrawn test sets.
+
+    None where the task gives none. The ANN's are computed at the first call.
+
+    Raises:
+        DataError: the task's `redraw` returns another number of values.
+    """
+    if prepared.redrawn is None and prepared.evaluation is not None:
+        prepared.redrawn = redrawn(prepared.evaluation, prepared.fingerprint, samples)
+    return paired(prepared.redrawn, redrawn(snn, prepared.fingerprint, samples))
+
+
 def draw(prepared: Prepared, n_samples: int, seed: int, device: str) -> list[Batch]:
     """Returns the task's calibration samples on the device of its ANN, drawn once."""
     draws = prepared.draws
@@ -158,7 +175,7 @@ def build_task(config: RunConfig) -> Task:
 def _steps_of_inputs(config: RunConfig) -> dict[str, int]:
     """Returns T for tasks whose inputs depend on it (streams), else nothing."""
     load_tasks()
-    kind = TASKS.get(str(config.task.get("type")))
+    kind = TASKS.module_dict.get(str(config.task.get("type")))
     return {"T": config.conversion.T} if getattr(kind, "needs_T", False) else {}
 
 

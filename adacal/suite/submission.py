@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Literal
 from adacal.core.errors import AdacalError
 from adacal.suite.config import RunConfig, digest, resolve
 from adacal.suite.environment import commit_is_known
+from adacal.suite.foreign import LOCAL, OWN, PlugIn, imported
 from adacal.suite.leaderboard import CONTROLS, Board, boards
 from adacal.suite.places import CHECKPOINT_FOLDER, ROOT
 from adacal.suite.published import read_names, read_published
@@ -26,6 +28,7 @@ from adacal.suite.verify_many import Entry, Verdict
 
 State = Literal["pass", "fail", "note"]
 WANTED_SEEDS = 3
+_REGISTRY_NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)  # PEP 508
 MOST_NAMED = 3
 
 
@@ -66,6 +69,7 @@ def check_submission(
         _checkpoints(records, folder),
         _controls(records),
         _seeds(records),
+        _each("plug-ins", records, _plug_in_complaint, "can be installed by name, in that version"),
         *_imports(records, trust_imports),
     ]
     return findings
@@ -76,7 +80,7 @@ def runnable(entries: Sequence[Entry], trust_imports: bool) -> list[Entry]:
     return [
         entry
         for entry in entries
-        if trust_imports or entry.record is None or not _imported(entry.record)
+        if trust_imports or entry.record is None or not imported(entry.record.config)
     ]
 
 
@@ -246,14 +250,38 @@ def _seeds(records: Sequence[RunRecord]) -> Finding:
     return Finding("seeds", "pass", f"at least {WANTED_SEEDS} a row")
 
 
-def _imported(record: RunRecord) -> list[str]:
-    custom = record.config.get("custom_imports") or {}
-    return [str(name) for name in custom.get("imports", [])]
+def _plug_in_complaint(record: RunRecord) -> str:
+    """What ran must be what others can install: a name of a registry, or a commit, and a version.
+
+    A record from before plug-ins were noted passes unless its config imports something.
+    """
+    named = {module for it in record.plug_ins or () for module in it.modules}
+    wanted = {name.partition(".")[0] for name in imported(record.config)} - set(OWN)
+    if missing := sorted(wanted - named):
+        return (
+            f"the config imports {', '.join(missing)}, which the record does not name; run it again"
+        )
+    found = {text: None for it in record.plug_ins or () if (text := _not_installable(it))}
+    return "; ".join(found)
+
+
+def _not_installable(plug_in: PlugIn) -> str:
+    name, version = plug_in.name, plug_in.version
+    cure = "publish it as a package, install that and run it again"
+    if not version:
+        return f"{name} has no version, it is part of no installed package; {cure}"
+    if not _REGISTRY_NAME.fullmatch(name):
+        return f"'{name}' is no name that a registry could have; {cure}"
+    if "+" in version:  # PEP 440: local versions are for no registry
+        return f"{name} {version} has a local version, which no registry takes; {cure}"
+    if plug_in.source == LOCAL:
+        return f"{name} {version} was installed from {LOCAL}, where nobody else finds it; {cure}"
+    return ""
 
 
 def _imports(records: Sequence[RunRecord], trusted: bool) -> Iterator[Finding]:
     """Importing is running: a stranger's config must not before somebody has read that code."""
-    modules = sorted({name for record in records for name in _imported(record)})
+    modules = sorted({name for record in records for name in imported(record.config)})
     if modules and trusted:
         yield Finding("imports", "note", f"{', '.join(modules)} were imported: code of the records")
     elif modules:

@@ -66,9 +66,12 @@ def _ties(board: Board) -> str:
         return ""
     if board.ranking.by == "energy":
         return "Rows whose range of energy over seeds overlaps share a rank. "
-    if "bootstrap" in set(board.rows["interval"]):
+    kinds = set(board.rows["interval"])
+    if "bootstrap" in kinds:
+        older = "; [… seeds] is the range over seeds of older records" * ("range" in kinds)
         return (
-            "Rows whose interval (paired bootstrap over samples and seeds) overlaps share a rank. "
+            f"Rows whose interval (paired bootstrap over samples and seeds{older}) overlaps share "
+            "a rank. "
         )
     return (
         "No interval over test samples: the metric is no mean over right and wrong ones. Rows "

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Predict = Callable[[Tensor], Any]
 
+Redraw = Callable[[np.ndarray], np.ndarray]
+"""Maps how often each test sample occurs, [R, N], to the main metric of each such set, [R]."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -60,10 +63,15 @@ class Evaluation:
         metrics: metric name to value; holds the task's main metric.
         correct: one bool a test sample where the task is a classification, else None. Paired
             intervals between methods are computed from it.
+        redraw: for a metric that is no mean of `correct`: gives the main metric on redrawn test
+            sets from what was measured, nothing is run again. Intervals come from it; without
+            either, tables show the range over seeds. Samples count in the order of `test_batches`,
+            and every one taken once must give the metric itself.
     """
 
     metrics: dict[str, float]
     correct: np.ndarray | None = None
+    redraw: Redraw | None = None
 
 
 class Task(ABC):

@@ -17,7 +17,7 @@ from adacal.core.errors import ConfigError, DataError, unknown_name
 from adacal.suite.config import digest
 from adacal.suite.registry import DATASETS, build, import_all
 from adacal.suite.session import to_cpu
-from adacal.suite.task import Batch, Evaluation, Predict, Task
+from adacal.suite.task import Batch, Evaluation, Predict, Redraw, Task
 from tasks.checkpoints import file_sha256, require_trainable, resolve_checkpoint
 from tasks.openmmlab.building import Library, build_model, load_config, offline
 from tasks.openmmlab.data import (
@@ -40,6 +40,7 @@ from tasks.openmmlab.judging import (
     named_scores,
     portable,
     require_finite,
+    unrounded,
 )
 from tasks.openmmlab.sources import plain_datasets, require_files
 
@@ -310,6 +311,7 @@ class DenseTask(Task):
             evaluator.process(answers)
             if progress is not None:
                 progress(int(batch.indices[-1]) + 1, total)
+        kept = [list(metric.results) for metric in evaluator.metrics]  # judging forgets them
         # COCO's evaluator gives no scores where no box was found
         known = {self.metric.name: 0.0} if silent else {}
         metrics = known | named_scores(evaluator, total, self.score_names)
@@ -318,7 +320,9 @@ class DenseTask(Task):
                 f"the evaluator of '{self.dataset_name}' gives no {self.metric.name} (it gives "
                 f"{sorted(metrics) or 'nothing'}); check test_evaluator and the annotations"
             )
-        return Evaluation(metrics=metrics)
+        redraw = self.redraw(evaluator, kept)
+        metrics, redraw = unrounded(metrics, self.metric.name, redraw, total)
+        return Evaluation(metrics=metrics, redraw=redraw)
 
     def data_fingerprint(self) -> str:
         """Returns a hash of data, pipeline, evaluator and of what the model does with images."""
@@ -361,6 +365,15 @@ class DenseTask(Task):
         )
         self.prepare_evaluator(evaluator)
         return evaluator
+
+    def redraw(self, evaluator: Any, results: list[list[Any]]) -> Redraw | None:
+        """Returns what gives the main metric on redrawn test images; None by default.
+
+        Args:
+            evaluator: has judged.
+            results: what each of its metrics kept, one entry an image in order.
+        """
+        return None
 
     def prepare_evaluator(self, evaluator: Any) -> None:
         """Tells the evaluator of what is special here; nothing by default."""

@@ -43,6 +43,7 @@ def test_conversion_options_override_the_methods() -> None:
     [
         ({"conversions": {}}, "no config key named 'conversions'; did you mean 'conversion'?"),
         ({"method": {"type": "toy_spikin"}}, "no method named 'toy_spikin'; did you mean"),
+        ({"method": {"type": "json"}}, "no method named 'json'"),  # a module of that name exists
         (
             {"method": {"type": "toy_spiking", "mises": 1}},
             "no option of method 'toy_spiking' named 'mises'; did you mean 'misses'?",

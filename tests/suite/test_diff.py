@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from adacal.suite.cli import main
 from adacal.suite.config import resolve
 from adacal.suite.diff import KINDS, diff
+from adacal.suite.foreign import PlugIn
 from adacal.suite.records import RunRecord, pack
 from adacal.suite.runner import measure
 from adacal.suite.session import Session
@@ -71,6 +72,26 @@ def test_each_cause_is_told_apart(
     found = diff(first, first.model_copy(update=update))
     assert [(cause.kind, cause.what) for cause in found.causes] == [(kind, what)]
     assert found.notes[0].startswith(f"Different: {kind}; the same: ")
+
+
+def test_plug_ins_of_other_versions_are_a_cause_and_older_records_do_not_know(
+    first: RunRecord,
+) -> None:
+    def using(*plug_ins: PlugIn) -> RunRecord:
+        return first.model_copy(update={"plug_ins": list(plug_ins)})
+
+    old = PlugIn(
+        name="mine", version="1.0", source="", modules=["mine"], parts=["method mine"], sha256="a"
+    )
+    new = old.model_copy(update={"version": "1.1", "sha256": "b"})
+    changed = diff(using(old), using(new))
+    assert [(cause.kind, cause.what, cause.first, cause.second) for cause in changed.causes] == [
+        ("plug-ins", "mine", "1.0 (a)", "1.1 (b)")
+    ]
+    assert [cause.first for cause in diff(using(), using(new)).causes] == ["–"]
+    older = diff(first.model_copy(update={"plug_ins": None}), using(new))
+    assert older.causes == []
+    assert older.notes[0].endswith("versions; not recorded in both: plug-ins.")
 
 
 def test_numbers_have_difference_and_ratio(first: RunRecord, second: RunRecord) -> None:

@@ -21,6 +21,7 @@ from adacal.suite.dispatch import plan, run_matrix
 from adacal.suite.environment import capture
 from adacal.suite.estimate import estimate, not_recorded
 from adacal.suite.executors import Executor, Hear, InProcess, make_executor, usable_cores
+from adacal.suite.migrations import SCHEMA_VERSION
 from adacal.suite.process_pool import ProcessPool, visible_gpus
 from adacal.suite.records import RunRecord, WallTime
 from adacal.suite.runner import identify, measure
@@ -225,12 +226,14 @@ def test_a_record_of_a_newer_adacal_fails_its_cell_with_both_versions(tmp_path: 
     cells, store = cells_of(tmp_path), RecordStore(tmp_path / "results")
     run_matrix(cells, store)
     path = sorted(store.folder.iterdir())[0]
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
+    own, newer = f'"schema_version": {SCHEMA_VERSION}', f'"schema_version": {SCHEMA_VERSION + 1}'
+    path.write_text(path.read_text().replace(own, newer))
     assert [state for _, state in plan(cells, store) if state.startswith("cannot run")]
     outcome = run_matrix(cells, store)
     (failure,) = outcome.failed
-    assert "has schema 3; this adacal reads up to 2; install a newer adacal" in failure.reason
-    assert '"schema_version": 3' in path.read_text()
+    sentence = f"has schema {SCHEMA_VERSION + 1}; this adacal reads up to {SCHEMA_VERSION}; install"
+    assert sentence in failure.reason
+    assert newer in path.read_text()
 
 
 def with_wall(record: RunRecord, total_s: float, shared: list[str]) -> RunRecord:

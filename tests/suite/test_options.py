@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from adacal.core.errors import ConfigError
+from adacal.methods.base import Method, later
 from adacal.suite.config import make_method
 from adacal.suite.options import check_options, check_types
 
@@ -111,3 +112,19 @@ def test_every_option_of_a_method_is_checked(
         make_method(method, options)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown(Method):
+    """A method that got an option when records of it existed."""
+
+    level: float = 0.5
+    shape: str = later("round")
+
+    def build(self, ann: Any, example_input: Any, calibration: Any) -> Any:
+        raise AssertionError("is not built here")
+
+
+def test_an_option_added_later_is_part_of_a_run_only_where_it_is_set() -> None:
+    assert Grown().options() == Grown(shape="round").options() == {"level": 0.5}
+    assert Grown(shape="square").options() == {"level": 0.5, "shape": "square"}

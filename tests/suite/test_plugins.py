@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from adacal.core.errors import ConfigError
 from adacal.methods import plugins
 from adacal.methods.base import METHODS, load_methods
+from adacal.suite import foreign
 from adacal.suite.cli import main
 from adacal.suite.config import load, resolve
 from adacal.suite.leaderboard import Ranking, boards
@@ -31,8 +33,10 @@ NAME = "my_plugged_method"
 # Runs where only PYTHONPATH leads to the package, as in a shell of whoever installed it.
 USE = """
 import sys
+from pathlib import Path
 from click.testing import CliRunner
 from adacal.suite.cli import main
+from adacal.suite.records import read_record
 
 def adacal(*words):
     ran = CliRunner().invoke(main, list(words))
@@ -44,7 +48,14 @@ words = ("--results", results)
 assert name in adacal("list", "methods")
 adacal("run", config, *words, "--cfg-options", "task.max_test_samples=50", "conversion.T=2",
        "evaluation.latency_repeats=0")
-assert f"| {name}(max_spikes=2) | burst | 2 |" in adacal("leaderboard", *words, "--format", "md")
+table = adacal("leaderboard", *words, "--format", "md")
+assert f"| {name}(max_spikes=2) | burst | 2 |" in table
+brought = f"adacal-{name} 0.1.0: method {name}, from a folder of that machine"
+assert f"with plug-ins {brought}." in table
+(record,) = Path(results, "records").iterdir()
+(found,) = read_record(record).plug_ins
+assert (found.name, found.version, found.modules) == (f"adacal-{name}", "0.1.0", [name])
+assert found.sha256 and f"plug-in {brought}" in adacal("show", str(record))
 """
 
 
@@ -177,6 +188,63 @@ def test_a_config_imports_the_module_it_names(
     (tmp_path / "toy_imported.py").write_text("1 / 0\n")
     with pytest.raises(ConfigError, match=r"failed \(ZeroDivisionError: division by zero\)"):
         resolve(values)
+
+
+def test_a_run_names_the_package_of_a_module_or_the_hash_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once lone, once installed from a registry, once by pip from a repository."""
+    (tmp_path / "toy_named.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = resolve(raw_config(custom_imports={"imports": ["toy_named"]}))
+
+    def named() -> foreign.PlugIn:
+        foreign._owner.cache_clear()
+        foreign._sha256.cache_clear()
+        (found,) = [it for it in foreign.plug_ins(config) if it.modules == ["toy_named"]]
+        return found
+
+    lone = named()
+    assert (lone.name, lone.version, lone.source, lone.parts) == ("toy_named", "", "", [])
+    assert lone.words() == f"toy_named (no package; sha256 {lone.sha256[:12]})"
+    about = tmp_path / "toy_package-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-package\nVersion: 1.2\n")
+    (about / "RECORD").write_text("toy_named.py,,\n")
+    installed = named()
+    assert installed.words() == "toy-package 1.2" and installed.sha256 == lone.sha256
+    origin = {
+        "url": "https://me:secret@host/it.git",
+        "vcs_info": {"vcs": "git", "commit_id": "ab1"},
+    }
+    (about / "direct_url.json").write_text(json.dumps(origin))
+    (tmp_path / "toy_named.py").write_text("changed = True\n")
+    assert named().source == "git+https://host/it.git@ab1"
+    assert named().sha256 != lone.sha256
+    del sys.modules["toy_named"]
+
+
+def test_a_folder_of_modules_and_an_editable_package_are_named_by_all_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, site = tmp_path / "source", tmp_path / "site"
+    (source / "toy_folder").mkdir(parents=True)
+    (source / "toy_folder" / "__init__.py").write_text("")
+    about = site / "toy_edited-3.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-edited\nVersion: 3\n")
+    origin = {"url": source.as_uri(), "dir_info": {"editable": True}}
+    (about / "direct_url.json").write_text(json.dumps(origin))
+    for place in (source, site):
+        monkeypatch.syspath_prepend(str(place))
+    config = resolve(raw_config(custom_imports={"imports": ["toy_folder"]}))
+    (found,) = [it for it in foreign.plug_ins(config) if it.modules == ["toy_folder"]]
+    assert (found.name, found.version, found.source) == ("toy-edited", "3", foreign.LOCAL)
+    (source / "toy_folder" / "inner.py").write_text("")
+    foreign._sha256.cache_clear()
+    (again,) = [it for it in foreign.plug_ins(config) if it.modules == ["toy_folder"]]
+    assert again.sha256 != found.sha256
+    del sys.modules["toy_folder"]
 
 
 @pytest.mark.parametrize("kind", ["task", "dataset"])

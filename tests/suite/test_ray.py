@@ -65,3 +65,17 @@ def test_a_ray_cluster_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(ConfigError, match="no Ray cluster at '127.0.0.1:1'") as caught:
         RayCluster(1, "cpu", 1, "127.0.0.1:1").open(lambda *words: None)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_ray_that_does_not_start_in_time_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'adacal[ray]'")
+    from adacal.suite.ray_cluster import RayCluster
+
+    def slow(**options: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore words.")  # as Ray does
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(ConfigError, match="timed out during startup.*less busy") as caught:
+        RayCluster(1, "cpu", 1).open(lambda *words: None)
+    assert "\n" not in str(caught.value)

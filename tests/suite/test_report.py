@@ -21,8 +21,10 @@ from click.testing import CliRunner
 from adacal.suite import report
 from adacal.suite.cli import main
 from adacal.suite.config import resolve
+from adacal.suite.published import COLUMNS
 from adacal.suite.records import LayerCost, RunRecord
 from adacal.suite.report_data import Shared, page_data, run_data
+from adacal.suite.report_published import find_published
 from adacal.suite.runner import measure
 from adacal.suite.session import Session
 from adacal.suite.store import RecordStore
@@ -31,6 +33,11 @@ from suite.suite_toys import raw_config
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 VENDOR = Path(report.__file__).parent / "page" / "vendor"
 EVIL = "burst</script><img src=x onerror=alert(1)>"
+PUBLISHED = (
+    "A,2026,arXiv:2106.06984 Table 1,events,toy_data,toy_net,their bursts,2,accuracy_pct,80,85,,",
+    "A,2026,arXiv:2106.06984 Table 1,events,toy_data,toy_net,another,2,accuracy_pct,70,85,,",
+    f"Odd,2020,a talk,detection,far,away,{EVIL},,map_pct,12.5,,,secondary: heard",
+)
 MODELS = ("per_spike", "per_event", "memory", "reference")
 
 # Uses the page as a reader does and leaves what it saw in the page's text, as JSON.
@@ -41,17 +48,26 @@ const wait = (test) => new Promise((done) => {
 });
 const one = (what) => document.querySelector(what);
 const column = (place) =>
-  [...document.querySelectorAll("tbody tr")].map((row) => row.children[place].textContent);
+  [...document.querySelectorAll("#table tbody tr")].map((row) => row.children[place].textContent);
 const names = () => column(1);
-const type = (text) => {
-  one("#text").value = text;
-  one("#text").dispatchEvent(new Event("input"));
+const type = (text, id = "text") => {
+  document.getElementById(id).value = text;
+  document.getElementById(id).dispatchEvent(new Event("input"));
 };
+const drawn = () => { // points of the curves over energy: faint ones, those in full
+  const count = (name) =>
+    one(`#energy-chart g[aria-description="${name}"]`)?.childElementCount ?? 0;
+  return [count("faint rows"), count("rows in full")];
+};
+const lit = () => new URLSearchParams(location.hash.slice(1)).get("lit");
+const key = (label) => one(`#legend button[data-label="${label}"]`);
+const published = () =>
+  [...document.querySelectorAll("#published-table tbody tr")].map((row) => row.textContent);
 wait(() => document.documentElement.dataset.ready).then(async () => {
   const seen = { start: names(), dots: document.querySelectorAll("#energy-chart svg path").length };
   one('th button[data-key="energy"]').focus();
   one('th button[data-key="energy"]').click();
-  seen.rising = column(seen.energy = [...document.querySelectorAll("thead th")].findIndex(
+  seen.rising = column(seen.energy = [...document.querySelectorAll("#table thead th")].findIndex(
     (head) => head.textContent.startsWith("energy")));
   seen.sorted = one("[aria-sort]").getAttribute("aria-sort");
   seen.focus = document.activeElement.dataset.key;
@@ -71,7 +87,44 @@ wait(() => document.documentElement.dataset.ready).then(async () => {
   seen.seed = one('[aria-pressed="true"]').textContent;
   one("dialog .top button").click();
   seen.closed = !one("dialog").open;
-  location.hash = "board=toy/toy_data/toy_other&sort=label&down=1&steps=2";
+  seen.few = [drawn(), one("#full").textContent];
+  Page.CROWD = 1;
+  Page.show();
+  seen.crowd = [drawn(), one("#full").textContent];
+  key("light").focus();
+  key("light").click();
+  const marked = [...document.querySelectorAll("#table tr.lit")].map((row) => row.dataset.label);
+  seen.lit = [drawn(), key("light").ariaPressed, document.activeElement.dataset.label,
+    lit(), marked];
+  one('#table tbody tr[data-label="burst"] td').click();
+  seen.both = drawn();
+  type("light");
+  seen.cut = drawn();
+  type("");
+  one("#table .key[data-label=light]").click();
+  one("#legend .clear").click();
+  seen.cleared = [drawn(), lit()];
+  one("#every").click();
+  seen.every = drawn();
+  one("#every").click();
+  seen.apart = [one("#apart").hidden];
+  one("#published").click();
+  const { id } = document.activeElement;
+  seen.apart.push(one("#apart").hidden, id, published(), one("#apart a").href);
+  one("#scope").value = "all";
+  one("#scope").dispatchEvent(new Event("change"));
+  seen.all = published().length;
+  type("ODD", "find");
+  seen.found = [published(), one("#published-count").textContent, document.images.length];
+  type("", "find");
+  one('#published-table th button[data-key="value"]').click();
+  seen.order = published().map((row) => row.split("(%)")[1].slice(0, 5));
+  one("#published-table .open").click();
+  seen.ours = one("#run-title").textContent;
+  one("dialog .top button").click();
+  one("#published").click();
+  seen.apart.push(one("#apart").hidden);
+  location.hash = "board=events/toy_data/toy_other&sort=label&down=1&steps=2";
   await wait(() => one("#title").textContent.includes("toy_other"));
   seen.other = names();
   location.hash = "run=burst40000000000";
@@ -103,6 +156,7 @@ def records(template: RunRecord) -> list[RunRecord]:
         pj = dict.fromkeys(MODELS, uj * 1e6)
         energy = template.energy.model_copy(update={"energy_pj": pj})
         values = {"id": id, "method": label, "label": label, "strictness": strictness}
+        values["task"] = "events"  # published rows are of tasks that exist
         calibration = template.calibration.model_copy(update={"samples": 128})
         fixed = {"energy": energy, "calibration": calibration}
         return template.model_copy(update={**values, **fixed, **more})
@@ -131,6 +185,11 @@ def results(records: list[RunRecord], tmp_path_factory: pytest.TempPathFactory) 
     store.prepare()
     for record in records:
         store.add(record)
+    published = folder / "published"
+    published.mkdir()
+    (published / "they.csv").write_text("\n".join([",".join(COLUMNS), *PUBLISHED]) + "\n")
+    names = {"methods": {"their bursts": {"method": "burst"}}}
+    (published / "names.json").write_text(json.dumps(names))
     pictures = folder / "pictures"
     pictures.mkdir()
     stems = [Path(record.filename()).stem for record in records]
@@ -176,6 +235,31 @@ def test_the_energy_of_a_layer_is_its_macs_and_accumulates_at_their_prices(
     data = run_data(records[2].model_copy(update={"layers": layers}), shared)
     assert data["layers"]["energy_nj"] == [pytest.approx(2.0 * 4.6 + 1.0 * 0.9)]
     assert shared.values[data["layers"]["names"]] == ["conv"]
+
+
+def test_published_rows_stand_apart_with_the_gap_to_ours(
+    results: Path, records: list[RunRecord]
+) -> None:
+    published, wrong = find_published(results)
+    data = page_data(records, published=published)
+    theirs, other, odd = data["published"]["rows"]
+    assert wrong == []
+    (ours,) = theirs["ours"]  # of the same T only
+    (row,) = [r for r in data["boards"][0]["rows"] if (r["label"], r["T"]) == ("burst", 2)]
+    assert (ours["board"], ours["label"], ours["run"]) == (0, "burst", row["runs"][0])
+    assert ours["gap"] == pytest.approx(row["score"] - 80.0)
+    assert (other["boards"], other["ours"], odd["boards"]) == ([0], [], [])
+    assert theirs["address"] == "https://arxiv.org/abs/2106.06984" and odd["address"] == ""
+    shown = [row["label"] for board in data["boards"] for row in board["rows"]]
+    assert "their bursts" not in shown and "another" not in shown
+
+
+def test_a_page_does_without_published_rows_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "published").mkdir()
+    published, wrong = find_published(tmp_path)
+    assert list(published.rows) == [] and wrong[0].startswith("no published rows: no published CSV")
+    (tmp_path / "published" / "bad.csv").write_text("a,b\n")
+    assert "`adacal published --check` lists them" in find_published(tmp_path)[1][0]
 
 
 def test_what_runs_share_is_kept_once(records: list[RunRecord]) -> None:
@@ -289,7 +373,23 @@ def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
     assert seen["none"] == []
     assert seen["open"] and seen["closed"] and seen["seed"] == "seed 1"
     assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
+    assert "plug-inssuite (no package; sha256 " in seen["run"]  # what holds the toys of the tests
     assert seen["figures"] >= 4  # φ, ratio, rate, exits
     assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
-    assert seen["linked"] == "toy_data / toy_net (toy)burst, T=4"  # an address may name a run alone
+    # The curves: few methods are all drawn in full, of many the front and each one's best row.
+    assert seen["few"][0] == [0, 4] and seen["few"][1].startswith("Drawn in full: every row.")
+    assert seen["crowd"][0] == [1, 3]  # burst at T=4 is neither
+    assert "the Pareto front and the best row of each method; the rest is faint" in seen["crowd"][1]
+    assert seen["lit"] == [[3, 1], "true", "light", "light", ["light"]]
+    assert seen["both"] == [1, 3] and seen["cut"] == [0, 1]
+    assert seen["cleared"] == [seen["crowd"][0], None] and seen["every"] == [0, 4]
+    hidden, shown, focus, rows, link, again = seen["apart"]
+    assert (hidden, shown, focus, again) == (True, False, "apart-title", True)
+    assert link == "https://arxiv.org/abs/2106.06984"
+    assert len(rows) == 2 and "80.0085.005.00" in rows[0] and "their bursts" in rows[0]
+    assert seen["all"] == 3 and len(seen["found"][0]) == 1 and EVIL in seen["found"][0][0]
+    assert seen["found"][1].startswith("1 rows, 0 of them beside one measured here")
+    assert seen["found"][2] == text.count("<img src=")
+    assert seen["order"] == ["80.00", "70.00", "12.50"] and seen["ours"] == "burst, T=2"
+    assert seen["linked"] == "toy_data / toy_net (events)burst, T=4"  # from the run alone
     assert seen["images"] == text.count("<img src=")  # the hostile name made none

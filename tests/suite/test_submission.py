@@ -18,6 +18,7 @@ from adacal.core.errors import ConfigError, DataError
 from adacal.suite.cli import main
 from adacal.suite.config import resolve
 from adacal.suite.environment import capture, commit_is_known
+from adacal.suite.foreign import LOCAL
 from adacal.suite.published import COLUMNS
 from adacal.suite.registry import TASKS
 from adacal.suite.runner import measure
@@ -28,6 +29,10 @@ from adacal.suite.verify_many import collect, draw, verify_many
 from suite.suite_toys import raw_config
 
 WEIGHTS = b"toy weights"
+STRANGE = {
+    "name": "strange-package", "version": "1.2", "source": "", "modules": ["strange_module"],
+    "parts": [], "sha256": "ab" * 32,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             clean = record.environment.model_copy(
                 update={"dirty": False, "commit": capture("cpu").commit or "0" * 40}
             )
-            store.add(record.model_copy(update={"environment": clean}))
+            # The toys lie in no package; a method of this checkout needs none.
+            store.add(record.model_copy(update={"environment": clean, "plug_ins": []}))
         yield folder
 
 
@@ -118,6 +124,14 @@ def test_whole_and_honest_records_pass(folder: Path) -> None:
             "in this checkout's history: 1111111111",
         ),
         ({"environment__torch": ""}, "versions", "no torch"),
+        ({"plug_ins": [{**STRANGE, "version": ""}]}, "plug-ins", "strange-package has no version"),
+        (
+            {"plug_ins": [{**STRANGE, "name": "a/b"}]},
+            "plug-ins",
+            "'a/b' is no name that a registry",
+        ),
+        ({"plug_ins": [{**STRANGE, "version": "1+me"}]}, "plug-ins", "1+me has a local version"),
+        ({"plug_ins": [{**STRANGE, "source": LOCAL}]}, "plug-ins", "where nobody else finds it"),
         ({"data_fingerprint": ""}, "data", "no data fingerprint"),
         ({"checkpoint_sha256": "ab" * 32}, "checkpoint", "no file with these weights"),
         ({"checkpoint_sha256": "ab" * 32}, "controls", "has no ANN and no quantised ANN"),
@@ -140,7 +154,9 @@ def test_modules_of_a_strangers_config_are_imported_only_when_trusted(
     (tmp_path / "strange_module.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "strange_module", raising=False)
-    path = edit(folder, config__custom_imports={"imports": ["strange_module"]})
+    edit(folder, config__custom_imports={"imports": ["strange_module"]})
+    assert "imports strange_module, which the record does not name" in what(folder, "plug-ins")
+    path = edit(folder, plug_ins=[STRANGE])
     done = adacal("submit-check", folder)
     assert done.exit_code == 1
     assert not mark.exists()

@@ -21,14 +21,20 @@ from click.testing import CliRunner
 from adacal.suite.cli import main
 small = ("--cfg-options", "task.max_test_samples=50", "calibration.n_samples=16")
 config = "classification2d/mnist5k_lenet_light"
+run = ["--threads", "1", *small, "evaluation.latency_repeats=0"]
 for code, words in (
     (0, ["list"]),
-    (0, ["run", config, "--threads", "1", *small, "evaluation.latency_repeats=0"]),
+    (0, ["run", config, *run]),
+    (0, ["new", "method", "my_rule"]),
+    (0, ["run", "my_rule/run_my_rule.py", *run]),
+    (0, ["report"]),
     (0, ["matrix", "smoke", "--dry-run", "--cfg-options", "tasks=[mnist5k]", "models=[lenet]"]),
     (2, ["train", config, "--overwrite"]),
 ):
     result = CliRunner().invoke(main, words)
     print(result.output)
+    if words[0] == "new":
+        sys.path.append("my_rule")  # what `pip install ./my_rule` would do
     if result.exit_code != code:
         sys.exit(f"{words} ended with {result.exit_code}")
 """
@@ -83,8 +89,11 @@ def test_an_installed_adacal_finds_what_is_shipped_and_writes_to_the_working_fol
     assert "3 cells: 3 to run" in done.stdout
     assert "is part of the installed adacal and is not replaced" in done.stdout
     assert digests(site) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["results"]
-    assert len(list(tmp_path.glob("results/records/mnist5k-lenet-*.json"))) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my_rule", "results"]
+    assert len(list(tmp_path.glob("results/records/mnist5k-lenet-*.json"))) == 2
+    assert len(list(tmp_path.glob("results/records/mnist5k-lenet-my_rule*.json"))) == 1
+    page = (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
+    assert "2 records of networks" in page and "my_rule" in done.stdout
 
 
 @pytest.mark.slow

@@ -62,6 +62,7 @@ def test_a_detector_goes_through_training_and_conversion_to_verified_rows(tmp_pa
         assert (record.task, record.dataset, record.n_test) == ("detection", "digit_scenes", 6)
         assert record.ann["map_pct"] == pytest.approx(log["test_map_pct"])
         assert sum(layer.sops for layer in record.layers) > 0
+        assert record.redraws is not None
     assert "verified" in adacal("verify", records[0].id, *place)
 
 

@@ -205,8 +205,14 @@ def test_class_and_instance_means_weigh_clouds_differently():
         calls[0] += 1
         return spoil(logits) if calls[0] == 1 else logits
 
-    metrics = answer(segmentation, spoil_the_first).metrics
+    evaluation = answer(segmentation, spoil_the_first)
+    metrics = evaluation.metrics
     assert metrics["class_miou_pct"] != pytest.approx(metrics["instance_miou_pct"], abs=0.01)
+    # The first batch of seven is spoilt; without it all is right.
+    once, without = np.ones(15, int), np.array([0] * 7 + [2] * 7 + [1])
+    assert evaluation.redraw is not None
+    expected = [metrics["instance_miou_pct"], 100.0]
+    assert evaluation.redraw(np.stack([once, without])) == pytest.approx(expected, abs=1e-4)
 
 
 def test_logits_of_another_shape_are_refused():

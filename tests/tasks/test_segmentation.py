@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from adacal.suite.cli import main
@@ -14,6 +16,8 @@ from adacal.suite.records import RunRecord
 from adacal.suite.session import build_task
 from adacal.suite.store import RecordStore
 from tasks.checkpoints import REPOSITORY, file_sha256
+from tasks.openmmlab.operations import prepare
+from tasks.segmentation import mean_iou
 
 STEM = "segmentation/digit_masks_digit_fcn"
 SHIPPED = REPOSITORY / "results" / "checkpoints" / "digit_masks_digit_fcn.safetensors"
@@ -88,6 +92,37 @@ def test_both_are_judged_by_the_mean_iou_on_the_same_images(place, records):
         assert (record.task, record.dataset, record.n_test) == ("segmentation", "digit_masks", TEST)
         assert record.ann["miou_pct"] == pytest.approx(log["test_miou_pct"])
         assert set(record.snn) == {"miou_pct", "mean_accuracy_pct", "pixel_accuracy_pct"}
+
+
+def test_records_hold_the_mean_iou_of_redrawn_images(records):
+    whole, part = (records[name].redrawn() for name in ("digit_fcn", "digit_fcn_backbone_only"))
+    assert (whole[0] == part[0]).all()  # the same ANN on the same redraws
+    assert whole[1].std() > 0
+    assert whole[1].min() < records["digit_fcn"].snn["miou_pct"] < whole[1].max()
+
+
+@pytest.mark.parametrize("missing", [None, 0.0])
+def test_the_mean_iou_of_redrawn_images_is_mmsegmentations_on_copies(missing):
+    """Three images of four classes, one of which the first image alone has."""
+    prepare()
+    from mmseg.evaluation.metrics import IoUMetric
+
+    random = torch.Generator().manual_seed(0)
+    truth = torch.randint(3, (3, 8, 8), generator=random)
+    truth[0, 0] = 3
+    noise = torch.rand(3, 8, 8, generator=random) < 0.3
+    chosen = torch.where(noise, (truth + 1) % 3, truth)
+    areas = [
+        IoUMetric.intersect_and_union(c, t, 4, 255) for c, t in zip(chosen, truth, strict=True)
+    ]
+    both, either = (np.stack([one[i].numpy() for one in areas]) for i in (0, 1))
+    counts = np.array([[1, 1, 1], [0, 2, 1], [3, 0, 0]])
+    for row, value in zip(counts, mean_iou(counts, both, either, missing), strict=True):
+        copies = [one for one, count in zip(areas, row, strict=True) for _ in range(count)]
+        totals = [sum(one[i] for one in copies) for i in range(4)]
+        with np.errstate(all="ignore"):
+            theirs = IoUMetric.total_area_to_metrics(*totals, ["mIoU"], missing)["IoU"]
+        assert value == pytest.approx(float(np.nanmean(theirs.astype(float))), abs=1e-7)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -48,15 +48,20 @@ Page.told = (point) =>
   `${point.label}\n${point.T ? `T=${point.T}, ` : ""}`
     + `${Page.board.metric} ${Page.score(point.score)}${point.ends} ${Page.unit()}\n${Page.energy(point.uj)} µJ`;
 
-// One curve a method over its T, with intervals; `x` is the point's key of the other axis.
-Page.curve = (holder, points, x, scale, more, described) => {
+// One curve a method over its T; `x` is the point's key of the other axis. Points that stand out have
+// their intervals, the others are faint; methods chosen have their line in full, too.
+Page.curve = (holder, points, standing, x, scale, more, described) => {
   const { domain, colours, symbols } = Page.scales();
   const drawn = points.filter((point) => point.T);
   const ann = points.filter((point) => point.row.strictness === "none").slice(0, 1);
   const range = Page.domain(points);
   const inside = Page.within(drawn, range);
-  const line = (some, dash) => Plot.line(some, { x, y: "score", z: "label", stroke: "label", sort: "T",
-    strokeWidth: 1.3, strokeDasharray: dash, clip: true });
+  const isFull = (point) => standing.rows.has(point.row);
+  const isWhole = (point) => isFull(point) && (standing.whole || point.control);
+  const line = (some, dash, strokeOpacity) => Plot.line(some, { x, y: "score", z: "label", stroke: "label", sort: "T",
+    strokeWidth: strokeOpacity < 1 ? 1 : 1.5, strokeOpacity, strokeDasharray: dash, clip: true });
+  const lines = [[(point) => !point.control, null], [(point) => point.control, "2 3"]].flatMap(([kind, dash]) =>
+    [line(drawn.filter((point) => kind(point) && !isWhole(point)), dash, 0.22), line(drawn.filter((point) => kind(point) && isWhole(point)), dash, 1)]);
   const width = Math.max(holder.clientWidth, 260);
   const plot = Plot.plot({
     width, height: Math.round(Math.min(400, Math.max(280, width * 0.62))),
@@ -67,11 +72,13 @@ Page.curve = (holder, points, x, scale, more, described) => {
     y: { domain: range, grid: true, label: `↑ ${Page.titled()}` },
     marks: [
       Plot.ruleY(ann, { y: "score", strokeDasharray: "5 4", strokeOpacity: 0.6, clip: true }),
+      ...lines,
+      Plot.dot(inside.filter((point) => !isFull(point)), { x, y: "score", fill: "label", symbol: "label", r: 2.6, fillOpacity: 0.3,
+        ariaDescription: "faint rows" }),
       ...more,
-      Plot.ruleX(drawn, { x, y1: "low", y2: "high", stroke: "label", strokeOpacity: 0.6, clip: true }),
-      line(drawn.filter((point) => !point.control), null),
-      line(drawn.filter((point) => point.control), "2 3"),
-      Plot.dot(inside, { x, y: "score", stroke: "label", fill: "label", symbol: "label", r: 3.6 }),
+      Plot.ruleX(drawn.filter(isFull), { x, y1: "low", y2: "high", stroke: "label", strokeOpacity: 0.5, clip: true }),
+      Plot.dot(inside.filter(isFull), { x, y: "score", stroke: "label", fill: "label", symbol: "label", r: 3.8,
+        ariaDescription: "rows in full" }),
       Plot.tip([...inside, ...(x === "uj" ? ann : [])], Plot.pointer({ x, y: "score", title: Page.told,
         lineWidth: 32, fill: "var(--paper)", stroke: "var(--line)" })),
     ],
@@ -89,58 +96,48 @@ Page.showCurves = (rows) => {
   at("energy-title").textContent = `${metric} against energy (${Page.state.energy.replace("_", " ")}), `
     + "numbers at the points are T, bars their intervals";
   at("steps-title").textContent = `${metric} against T (of controls: their levels); the dashed line is the ANN`;
-  for (const id of ["energy-chart", "steps-chart", "legend", "cut"]) at(id).replaceChildren();
+  for (const id of ["energy-chart", "steps-chart", "cut", "full"]) at(id).replaceChildren();
+  if (!points.length) at("legend").replaceChildren();
   if (!points.length) return;
   const inside = Page.within(points, Page.domain(points));
-  Page.showEnergy(at("energy-chart"), points, inside);
-  Page.showSteps(at("steps-chart"), points);
-  Page.showLegend(points);
+  const standing = Page.standing(points.map((point) => point.row));
+  Page.showEnergy(at("energy-chart"), points, standing, inside);
+  Page.showSteps(at("steps-chart"), points, standing);
+  Page.showLegend(points, standing);
+  at("full").textContent = `Drawn in full: ${standing.why || "every row"}${standing.why ? "; the rest is faint" : ""}. `
+    + "Choose methods above, or rows of the table, to draw them alone in full.";
   const worse = points.length - inside.length;
   const rest = worse === 1 ? "row far worse than the rest is" : "rows far worse than the rest are";
   if (worse) at("cut").textContent = `${worse} ${rest} not drawn.`;
 };
 
-Page.showEnergy = (holder, points, inside) => {
+Page.showEnergy = (holder, points, standing, inside) => {
   const spiking = points.filter((point) => !point.control);
   const front = spiking.filter((point) => point.front).sort((a, b) => a.uj - b.uj);
   const ann = points.filter((point) => point.row.strictness === "none");
-  const known = inside.filter((point) => point.T);
+  const known = inside.filter((point) => point.T && standing.rows.has(point.row));
+  const numbered = known.filter((point) => (standing.whole ? !point.control || Page.state.lit : point.front));
   const isPositive = points.every((point) => point.uj > 0);
   const [least, most] = d3.extent(inside, (point) => point.uj);
   const scale = { type: isPositive ? "log" : "linear", label: "energy a sample (µJ) →", tickFormat: "~g",
-    domain: isPositive ? [least / 1.15, most * 1.15] : [0, most * 1.1 || 1], ticks: 6 };
-  Page.curve(holder, points, "uj", scale, [
-    Plot.line(front, { x: "uj", y: "score", strokeWidth: 9, strokeOpacity: 0.16, strokeLinecap: "round",
+    domain: isPositive ? [least / 1.15, most * 1.15] : [0, most * 1.1 || 1],
+    ticks: holder.clientWidth < 420 ? 3 : 6 };
+  Page.curve(holder, points, standing, "uj", scale, [
+    Plot.line(front, { x: "uj", y: "score", strokeWidth: 9, strokeOpacity: 0.2, strokeLinecap: "round",
       strokeLinejoin: "round", clip: true }),
     Plot.ruleY(known, { y: "score", x1: "low_uj", x2: "high_uj", stroke: "label", strokeOpacity: 0.5, clip: true }),
-    Plot.text(known, { x: "uj", y: "score", text: (point) => String(point.T), dx: 6, dy: -8,
+    Plot.text(numbered, { x: "uj", y: "score", text: (point) => String(point.T), dx: 6, dy: -8,
       fill: "label", fontSize: 10.5 }),
     Plot.dot(ann, { x: "uj", y: "score", symbol: () => "star", r: 7, fill: "currentColor" }),
   ], `${Page.board.metric} against energy`);
 };
 
-Page.showSteps = (holder, points) => {
+Page.showSteps = (holder, points, standing) => {
   const times = [...new Set(points.map((point) => point.T).filter(Boolean))].sort((a, b) => a - b);
   if (!times.length) return;
   const scale = { type: "log", base: 2, domain: [times[0] / 1.25, times.at(-1) * 1.25], ticks: times,
     tickFormat: "d", label: "T, methods side by side →" };
-  Page.curve(holder, points, "near", scale, [], `${Page.board.metric} against T`);
-};
-
-Page.showLegend = (points) => {
-  const { domain, colours, symbols } = Page.scales();
-  const entry = (symbol, colour, label) => {
-    const shape = d3.create("svg").attr("width", 16).attr("height", 16).attr("viewBox", "-8 -8 16 16").attr("aria-hidden", "true");
-    const kind = d3[`symbol${symbol[0].toUpperCase()}${symbol.slice(1)}`];
-    shape.append("path").attr("d", d3.symbol(kind, 60)()).attr("fill", colour);
-    return Page.make("span", {}, shape.node(), label);
-  };
-  const entries = domain.flatMap((label, place) => {
-    const point = points.find((one) => one.label === label);
-    return point ? [entry(symbols[place], colours[place], point.control ? `${label} (control)` : label)] : [];
-  });
-  if (points.some((point) => point.row.strictness === "none")) entries.push(entry("star", "currentColor", "ANN"));
-  document.getElementById("legend").replaceChildren(...entries);
+  Page.curve(holder, points, standing, "near", scale, [], `${Page.board.metric} against T`);
 };
 
 // Bars of one quantity, a layer each.

@@ -2,7 +2,8 @@
 "use strict";
 Page.DEFAULTS = {
   board: 0, energy: "per_spike", order: "accuracy", text: "", spikes: "", steps: "", front: false,
-  columns: false, far: false, sort: "rank", down: false, run: "", theme: "",
+  columns: false, far: false, every: false, lit: "", sort: "rank", down: false, run: "", theme: "",
+  published: false, scope: "", find: "", order2: "", down2: false,
 };
 Page.state = { ...Page.DEFAULTS };
 
@@ -47,13 +48,15 @@ Page.writeAddress = () => {
 Page.change = (some) => {
   const board = "board" in some && Number(some.board) !== Page.state.board;
   // Filters name what the last board had; another board starts without them.
-  const cleared = board ? { text: "", spikes: "", steps: "", front: false, sort: "rank", down: false, run: "" } : {};
+  const cleared = board ? { text: "", spikes: "", steps: "", front: false, sort: "rank", down: false, run: "", lit: "" } : {};
   Object.assign(Page.state, cleared, some);
   Page.state.board = Number(Page.state.board);
   Page.writeAddress();
   const keys = Object.keys(some);
   // A table that stays as it is keeps the place of the keyboard's focus.
   if (keys.every((key) => key === "run")) Page.showRun();
+  else if (keys.every((key) => key === "lit")) Page.showLit();
+  else if (keys.every((key) => ["published", "scope", "find", "order2", "down2"].includes(key))) Page.showPublished();
   else if (keys.every((key) => key === "theme")) Page.showTheme();
   else Page.show();
 };
@@ -78,7 +81,7 @@ Page.show = () => {
   document.getElementById("order").value = state.order;
   const text = document.getElementById("text");
   if (text.value !== state.text) text.value = state.text;
-  for (const id of ["front", "columns", "far"]) document.getElementById(id).checked = state[id];
+  for (const id of ["front", "columns", "far", "every"]) document.getElementById(id).checked = state[id];
   Page.showTheme();
   document.getElementById("title").textContent = title(Page.board);
   const limit = state.order === "energy"
@@ -90,6 +93,7 @@ Page.show = () => {
   const shown = Page.visible();
   Page.showTable(shown);
   Page.showCurves(shown);
+  Page.showPublished();
   Page.showRun();
 };
 
@@ -169,6 +173,7 @@ Page.origin = (id, run) => {
     ["calibration", `${run.calibration.samples} samples in ${Page.number(run.calibration.seconds, 1)} s; `
       + `sha256 of their positions ${shared(run.calibration.indices_sha256)}`],
     ["versions", `adacal ${place.adacal}, torch ${place.torch}, numpy ${place.numpy}, Python ${place.python}`],
+    ["plug-ins", run.plug_ins === null ? "not recorded then" : shared(run.plug_ins).join("; ") || "none"],
     ["commit", place.commit ? place.commit + (place.dirty ? ", with changes" : "") : "unknown"],
     ["machine", `${place.accelerator || place.processor}, ${place.platform}, ${place.device}, ${Page.threads(place)}`],
     ["wall time", !latency ? "not measured"
@@ -179,12 +184,15 @@ Page.origin = (id, run) => {
 
 Page.listen = () => {
   const on = (id, event, act) => document.getElementById(id).addEventListener(event, act);
-  document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
-  for (const [id, key] of [["which", "board"], ["energy", "energy"], ["order", "order"], ["spikes", "spikes"], ["steps", "steps"]]) {
+  for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
+  for (const [id, key] of [["which", "board"], ["energy", "energy"], ["order", "order"], ["spikes", "spikes"], ["steps", "steps"],
+    ["scope", "scope"]]) {
     on(id, "change", (event) => Page.change({ [key]: event.target.value }));
   }
-  on("text", "input", (event) => Page.change({ text: event.target.value }));
-  for (const id of ["front", "columns", "far"]) on(id, "change", (event) => Page.change({ [id]: event.target.checked }));
+  for (const id of ["text", "find"]) on(id, "input", (event) => Page.change({ [id]: event.target.value }));
+  for (const id of ["front", "columns", "far", "every", "published"]) on(id, "change", (event) => Page.change({ [id]: event.target.checked }));
+  // They stand below a long table: whoever asks for them is taken there.
+  on("published", "change", (event) => event.target.checked && document.getElementById("apart-title").focus());
   on("theme", "click", () => Page.change({ theme: { "": "light", light: "dark", dark: "" }[Page.state.theme] }));
   on("run", "close", () => Page.state.run && Page.change({ run: "" }));
   on("run", "click", (event) => event.target.id === "run" && Page.change({ run: "" }));

@@ -54,10 +54,12 @@ Page.columns = () => {
   const lost = `${Page.board.higher_is_better ? "drop" : "rise"}${points ? ` (${points})` : ""}${ends}`;
   const { score: shown, count, energyOf } = Page;
   const rank = (row) => Page.rankOf(row) || (Page.isControl(row) ? "control" : "–");
+  // Older records have the range over seeds where newer ones have an interval.
+  const seeds = (row) => (intervals.has("bootstrap") && row.interval === "range" ? " seeds" : "");
   const drop = (row) =>
     row.strictness === "none" ? "–"
       : row.interval === "none" ? shown(row.drop)
-      : `${shown(row.drop)} [${shown(row.drop_low)}, ${shown(row.drop_high)}]`;
+      : `${shown(row.drop)} [${shown(row.drop_low)}, ${shown(row.drop_high)}${seeds(row)}]`;
   const score = (row) =>
     shown(row.score) + (row.score_std === null ? "" : ` ± ${shown(row.score_std)}`);
   // 2: on the Pareto front; 1: there, but a quantised ANN beats it.
@@ -106,6 +108,11 @@ Page.visible = () => {
       && (!steps || String(row.T) === steps)
       && (!front || Page.energyOf(row).front));
   const { value } = Page.columns().find((column) => column.key === sort) ?? Page.columns()[0];
+  return Page.sorted(rows, value, down);
+};
+
+// Sorted by `value`; what has none comes last either way, equals keep their order.
+Page.sorted = (rows, value, down) => {
   const missing = (cell) => cell === null || cell === Infinity;
   const compare = (a, b) => {
     const [x, y] = [value(a), value(b)];
@@ -119,24 +126,29 @@ Page.visible = () => {
     .map(([row]) => row);
 };
 
-Page.showTable = (rows) => {
-  const { sort, down } = Page.state;
-  const columns = Page.columns();
-  const classes = (column) =>
-    [column.name && "name", column.left && "left", column.minor && "minor"].filter(Boolean).join(" ");
-  const table = document.getElementById("table");
-  const focused = document.activeElement?.closest("thead button")?.dataset.key;
-  table.classList.toggle("every", Page.state.columns);
+Page.classes = (column) => ["name", "left", "minor", "long"].filter((kind) => column[kind]).join(" ");
+
+// The heads of a table, each a button that sorts; the focus stays where it was.
+Page.heads = (table, columns, sort, down, turn) => {
+  const focused = table.contains(document.activeElement) && document.activeElement.closest("thead button")?.dataset.key;
   table.tHead.replaceChildren(Page.make("tr", {}, ...columns.map((column) => {
-    const turn = () => {
-      const again = Page.state.sort === column.key;
-      Page.change({ sort: column.key, down: again ? !Page.state.down : Boolean(column.falls) });
-    };
-    const button = Page.make("button", { type: "button", "data-key": column.key, onclick: turn }, column.title);
-    const about = { scope: "col", class: classes(column) };
+    const button = Page.make("button", { type: "button", "data-key": column.key, onclick: () => turn(column) }, column.title);
+    const about = { scope: "col", class: Page.classes(column) };
     if (sort === column.key) about["aria-sort"] = down ? "descending" : "ascending";
     return Page.make("th", about, button);
   })));
+  if (focused) table.tHead.querySelector(`[data-key="${focused}"]`)?.focus();
+};
+
+Page.showTable = (rows) => {
+  const { sort, down } = Page.state;
+  const columns = Page.columns();
+  const { classes } = Page;
+  const chosen = Page.chosen();
+  const table = document.getElementById("table");
+  table.classList.toggle("every", Page.state.columns);
+  Page.heads(table, columns, sort, down, (column) =>
+    Page.change({ sort: column.key, down: sort === column.key ? !down : Boolean(column.falls) }));
   table.tBodies[0].replaceChildren(...rows.map((row) => {
     const cells = columns.map((column) => {
       const text = Page.cell(column, row);
@@ -144,11 +156,13 @@ Page.showTable = (rows) => {
       const open = () => Page.change({ run: row.runs[0] });
       const button = Page.make("button", { type: "button", class: "open", "data-run": row.runs[0], onclick: open },
         ...Page.breakable(text));
-      return Page.make("th", { scope: "row", class: classes(column) }, button);
+      return Page.make("th", { scope: "row", class: classes(column) }, Page.make("span", { class: "keyed" }, Page.key(row.label, null), button));
     });
-    const kind = Page.isControl(row) ? "control" : Page.rankOf(row) === 1 ? "first" : null;
-    return Page.make("tr", { class: kind }, ...cells);
+    const kind = Page.isControl(row) ? "control" : Page.rankOf(row) === 1 ? "first" : "";
+    const lit = chosen.has(row.label) ? " lit" : "";
+    // A row is a large place to hit; the keyboard has the button with the symbol.
+    const turn = (event) => row.strictness !== "none" && !event.target.closest("button") && Page.turn(row.label);
+    return Page.make("tr", { class: kind + lit, "data-label": row.label, onclick: turn }, ...cells);
   }));
-  if (focused) table.tHead.querySelector(`[data-key="${focused}"]`)?.focus();
   document.getElementById("count").textContent = `${rows.length} of ${Page.board.rows.length} rows`;
 };

@@ -154,8 +154,10 @@ def test_the_truth_itself_scores_a_hundred_on_the_images_seen(raw, trained, monk
         return samples
 
     monkeypatch.setattr("tasks.openmmlab.task.predictions", truth)
-    scores = task.evaluate(lambda inputs: torch.zeros(len(inputs), 1)).metrics
-    assert scores["map_pct"] == pytest.approx(100.0)
+    evaluation = task.evaluate(lambda inputs: torch.zeros(len(inputs), 1))
+    assert evaluation.metrics["map_pct"] == pytest.approx(100.0)
+    assert evaluation.redraw is not None
+    assert evaluation.redraw(np.array([[3, 0, 0], [0, 1, 2]])) == pytest.approx([100.0, 100.0])
 
 
 def test_fingerprints_follow_the_data_and_what_the_model_does_with_it(raw):
