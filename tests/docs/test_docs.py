@@ -92,6 +92,7 @@ def test_the_page_on_rate_distortion_keeps_to_its_budget_and_its_drop() -> None:
     exec(code, names)
     assert names["within"]["cost"] <= 1.01 * 20e6
     assert names["cheapest"]["drop"] <= 0.5 or not names["cheapest"]["within_limit"]
+    assert names["network"].T in [each.T for each in names["tried"]] == [1, 2, 4]
 
 
 def test_the_table_on_rate_distortion_is_what_the_records_give(monkeypatch) -> None:

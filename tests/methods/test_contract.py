@@ -193,6 +193,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *[("rate_distortion", wrong) for wrong in (
         {"budget": 2.5}, {"ratio": 0.0}, {"max_drop": -1.0}, {"max_spikes": 0}, {"unit": "joule"},
         {"samples": 0}, {"check": 1.0}, {"calibration": "heavy"}, {"iat": {"rule": "vote"}},
+        {"scales": "octave"},
     )],
 ]  # fmt: skip
 
