@@ -200,22 +200,39 @@ def _parted(inputs: Tensor, dim: int, samples: int, check: float) -> tuple[Tenso
 
 
 def _spent_within(budget: float, tables: ChannelTables, tried: Callable[[Tensor], Trial]) -> Trial:
-    """Returns the trial whose measured cost is nearest below the budget, or else the cheapest."""
+    """Returns the trial whose measured cost is nearest below the budget, or else the cheapest.
+
+    Points of the hull are tried first. Only where none of them comes near the budget is what they
+    leave of it spent on single channels (`ChannelTables.filled`), between brackets.
+    """
     trials: list[Trial] = []
-    aim, low, high, last = budget, 0.0, float("inf"), None
+
+    def near() -> bool:
+        return (1 - 2 * CLOSE) * budget <= trials[-1].cost <= (1 + CLOSE) * budget
+
+    def corrected(aim: float) -> float:
+        return aim * (1 - CLOSE / 2) * budget / max(trials[-1].cost, 1e-12)
+
+    aim, last = budget, None
     for _ in range(ROUNDS):
-        choice = tables.filled(aim)
+        choice = tables.within(aim)
         if last is not None and torch.equal(choice, last):
-            break  # there is nothing between
-        trials.append(tried(choice))
-        last, spent = choice, trials[-1].cost
-        if (1 - 2 * CLOSE) * budget <= spent <= (1 + CLOSE) * budget:
             break
-        if spent > budget:
+        trials.append(tried(choice))
+        if near():
+            break
+        last, aim = choice, corrected(aim)
+    aim, low, high = budget, 0.0, float("inf")
+    for _ in range(0 if near() else ROUNDS):
+        choice = tables.filled(aim)
+        trials.append(tried(choice))
+        if near():
+            break
+        if trials[-1].cost > budget:
             high = min(aim, tables.totals(choice)[1])  # below it, the choice is another
         else:
             low = aim
-        aim *= (1 - CLOSE / 2) * budget / max(spent, 1e-12)
+        aim = corrected(aim)
         if not low < aim < high:
             aim = (low * high) ** 0.5 if low > 0 and high < float("inf") else 0.97 * high
     fitting = [trial for trial in trials if trial.cost <= (1 + CLOSE) * budget]

@@ -22,7 +22,15 @@ from adacal.core.inputs import joined_inputs
 from adacal.core.rate_distortion import check_options
 from adacal.core.trials import spending
 from adacal.methods.adaptive_calibration import completed_iat, require_output_for, run_iat
-from adacal.methods.base import METHODS, Calibration, Method, calibrate, check_calibration, start
+from adacal.methods.base import (
+    METHODS,
+    Calibration,
+    Method,
+    calibrate,
+    check_calibration,
+    later,
+    start,
+)
 
 
 @METHODS.register_module(name="rate_distortion")
@@ -52,7 +60,7 @@ class RateDistortion(Method):
     unit: Literal["pj", "spikes"] = "pj"
     samples: int = 128
     check: float = 0.25
-    scales: Scales = "channel"
+    scales: Scales = later("channel")
     calibration: Literal["none", "light", "advanced"] = "light"
     iat: Mapping[str, Any] | None = None
 
