@@ -57,6 +57,7 @@ tables: $(STAMP)  ## make results/leaderboards and the README's table again from
 	$(BIN)/python docs/readme_table.py
 	$(BIN)/adacal fronts --write --results results
 	$(BIN)/python docs/rate_distortion_page.py
+	$(BIN)/python docs/retrained_page.py
 	$(BIN)/python docs/when_spikes_pay_page.py
 
 bench: $(STAMP)  ## time everything against its rivals, minutes each; BENCH_ARGS="--clock process"

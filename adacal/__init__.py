@@ -6,16 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adacal.core.cheapest import cheapest
     from adacal.core.conversion import convert
     from adacal.core.measure import measure_energy
     from adacal.core.network import SpikingNetwork
     from adacal.core.storage import load
 
 __version__ = "0.1.0"
-__all__ = ["SpikingNetwork", "__version__", "convert", "load", "measure_energy"]
+__all__ = ["SpikingNetwork", "__version__", "cheapest", "convert", "load", "measure_energy"]
 
 _HOMES = {
     "SpikingNetwork": "adacal.core.network",
+    "cheapest": "adacal.core.cheapest",
     "convert": "adacal.core.conversion",
     "load": "adacal.core.storage",
     "measure_energy": "adacal.core.measure",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adacal.suite.families import base_of
 from adacal.suite.records import RunRecord
 from adacal.suite.store import RecordStore, write_replacing
 
@@ -21,12 +22,13 @@ PAGE = CHECKOUT / "docs" / "when-spikes-pay.md"
 LEVELS = (4, 8, 16)
 """φT of the quantised ANNs that rows are held against."""
 LEAST_ROWS = 12
+NEURONS = ("burst", "capped")
 EXITS = "adaptive_calibration"
 
 
 def spikes_a_neuron(record: RunRecord) -> float:
     """Returns the spikes of a sample over all steps for each neuron."""
-    neurons = sum(prod(site.shape) for site in record.sites if site.kind == "burst")
+    neurons = sum(prod(site.shape) for site in record.sites if site.kind in NEURONS)
     return record.energy.spikes / neurons if neurons else float("nan")
 
 
@@ -51,10 +53,14 @@ def even(line: np.ndarray, price: float, T: int = 4) -> str:
 
 
 def table() -> str:
-    """Returns a row a network whose neurons stand one a place (points are folded: left out)."""
+    """Returns a row a network whose neurons stand one a place (points are folded: left out).
+
+    Retrained networks have a page of their own.
+    """
     groups: dict[tuple[str, str, str], list[RunRecord]] = defaultdict(list)
     for record in RecordStore(CHECKOUT / "results").read_all()[0]:
-        groups[record.task, record.dataset, record.model].append(record)
+        if base_of(record) is None:
+            groups[record.task, record.dataset, record.model].append(record)
     lines = [
         "| set, network | rows | spikes a neuron | = ANN, per spike | = ANN, memory "
         + "".join(f"| = {levels + 1} levels " for levels in LEVELS)

@@ -15,15 +15,18 @@ import tasks.models.lenet
 import tasks.models.pointnet
 import tasks.models.resnet_cifar
 import tasks.models.torchvision_models
-import tasks.models.vgg  # noqa: F401  (the five imports register the models)
+import tasks.models.vgg  # noqa: F401  (the five imports register models)
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.registry import DATASETS, MODELS, build, import_all
 from adacal.suite.task import Batch, Evaluation, Metric, Predict, Task
 from tasks.checkpoints import file_sha256, load_checkpoint, require_trainable, resolve_checkpoint
 from tasks.data.base import ImageDataset, LabelledDataset
-from tasks.training import make_schedule, train_classifier
+from tasks.models.qcfs import QcfsNetwork
+from tasks.training import Schedule, divide, make_schedule, train_classifier
 
 CALIBRATION_BATCH = 128
+CEILING_SAMPLES = 256
+"""Training samples that the first ceilings of quantised activations are fitted to."""
 
 
 class ClassificationTask(Task):
@@ -33,6 +36,7 @@ class ClassificationTask(Task):
         dataset: where samples come from.
         takes: what a dataset must be for this task.
         content: what such datasets hold, and one of them, for the sentence about another.
+        base: name of the model that this one is a retrained version of, if it is one.
     """
 
     metric = Metric(name="accuracy_pct", unit="%")
@@ -55,8 +59,9 @@ class ClassificationTask(Task):
         Args:
             dataset: config of the dataset: `type` and its options, for example `root`.
             model: config of the network: `type`, its options, and optionally `name` (for records
-                and the checkpoint's file name), `checkpoint`, and `schedule` (what this network
-                needs otherwise than `schedule` says).
+                and the checkpoint's file name), `checkpoint`, `schedule` (what this network needs
+                otherwise than `schedule` says), and `base` (name of the model whose trained
+                weights training begins with).
             checkpoint: path of the weights; see `tasks.checkpoints.resolve_checkpoint`.
             schedule: how `train` trains; see `tasks.training.Schedule`.
             model_name: overrides `model['name']`.
@@ -69,6 +74,9 @@ class ClassificationTask(Task):
         options = dict(model)
         given_name = options.pop("name", None)
         own_checkpoint = options.pop("checkpoint", None)
+        self.base: str | None = options.pop("base", None)
+        if not isinstance(self.base, str | None):
+            raise ConfigError(f"model.base must be the name of a model; got {self.base!r}")
         self.model_name = str(model_name or given_name or options.get("type"))
         self.dataset_name = str(dataset.get("type"))
         self.dataset = build(DATASETS, "dataset", dict(dataset))
@@ -245,6 +253,10 @@ class ClassificationTask(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.build_module()
+            notes = {"dataset": self.dataset_name, "model": self.model_name}
+            if self.base is not None:
+                notes["base"] = self.base
+                self._begin_with_base(module, schedule, seed)
             return train_classifier(
                 module,
                 self.dataset,
@@ -255,8 +267,23 @@ class ClassificationTask(Task):
                 log=log,
                 seed=seed,
                 device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
-                notes={"dataset": self.dataset_name, "model": self.model_name},
+                notes=notes,
             )
+
+    def _begin_with_base(self, module: nn.Module, schedule: Schedule, seed: int) -> None:
+        """Loads the weights of the base and fits what it lacks to samples that are trained on."""
+        if not isinstance(module, QcfsNetwork):
+            raise ConfigError(
+                f"model '{self.model_name}' has a base, and only networks of type 'qcfs' are "
+                "retrained from one; leave model.base out"
+            )
+        load_checkpoint(resolve_checkpoint(None, self.dataset_name, str(self.base)), module.network)
+        chosen, _ = divide(self.dataset.split("train").labels, schedule)
+        labels = self.dataset.split("train").labels[chosen]
+        count = min(CEILING_SAMPLES, chosen.numel())
+        generator = torch.Generator().manual_seed(seed)
+        drawn = balanced_draw(labels, self.dataset.num_classes, count, generator)
+        module.fit_ceilings(self.inputs("train", chosen[drawn]))
 
 
 def checked_logits(output: Any, expected: tuple[int, ...]) -> Tensor:

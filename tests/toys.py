@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from adacal.core.conversion import convert
 from adacal.core.network import SpikingNetwork
+from adacal.core.quantised_relu import quantised_relu
 
 
 def dyadic(shape: tuple[int, ...], seed: int, denominator: int = 8, bound: int = 8) -> Tensor:
@@ -41,6 +43,32 @@ def with_dyadic_neurons(
     for neuron in network.neurons.values():
         neuron.threshold, neuron.shift = theta, shift
     return network
+
+
+class QuantisedReLU(nn.Module):
+    """ReLU clipped at a trainable ceiling, in levels."""
+
+    def __init__(self, ceiling: float, levels: int) -> None:
+        super().__init__()
+        self.ceiling = nn.Parameter(torch.tensor(ceiling))
+        self.levels = levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return quantised_relu(x, self.ceiling, self.levels)
+
+
+def quantised(net: nn.Module, inputs: Tensor, levels: int) -> nn.Module:
+    """A copy of a trained network, its modules of ReLU clipped at their largest outputs."""
+    copied = copy.deepcopy(net)
+    for name, part in net.named_modules():
+        if isinstance(part, nn.ReLU):
+            seen: list[float] = []
+            handle = part.register_forward_hook(lambda *a, s=seen: s.append(float(a[2].max())))
+            with torch.no_grad():
+                net(inputs)
+            handle.remove()
+            copied.set_submodule(name, QuantisedReLU(seen[0], levels))
+    return copied
 
 
 class Everything(nn.Module):

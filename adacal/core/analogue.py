@@ -69,6 +69,7 @@ def count_part(
             kind=site.kind,  # type: ignore[arg-type]
             cap=site.cap,
             slope=site.slope,
+            ann_levels=site.ann_levels,
         )
         return neuron.activation(rows), None
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,9 +29,11 @@ from adacal.core.sensitivity import Cost, fan_out
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
 
+Scales = Literal["channel", "power_of_two", "layer"]
 GRID = tuple(range(-20, 7))
 """θ tried: the largest activation of the channel times 2 to the power of a quarter of these."""
 _BISECTIONS = 60
+_MOVES = 200  # most channels that spend what the hull leaves of a budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class ChannelTables:
         threshold: θ tried, activation units, shape [N, K]; N channels of all sites.
         sensitivity: divergence that it causes alone, nats a sample, shape [N, K].
         cost: pJ or spikes a sample over T steps, shape [N, K].
+        family: number of the family of each candidate, shape [K]; the channels of a site take
+            theirs from one family. None where any go together.
     """
 
     sites: list[str]
@@ -51,10 +55,11 @@ class ChannelTables:
     threshold: Tensor
     sensitivity: Tensor
     cost: Tensor
+    family: Tensor | None = None
 
     def cheapest(self, price: float) -> Tensor:
-        """Returns the candidate of least `S + price * E` of each channel, shape [N]."""
-        return (self.sensitivity + price * self.cost).argmin(1)
+        """Returns the candidates of least `S + price * E`, one a channel, shape [N]."""
+        return self._least(self.sensitivity + price * self.cost, self.cost)
 
     def within(self, budget: float) -> Tensor:
         """Returns the candidates that hurt least at a total cost of at most `budget`.
@@ -65,8 +70,9 @@ class ChannelTables:
         best = self._best()
         if self.totals(best)[1] <= budget:
             return best
-        if float(self.cost.amin(1).sum()) > budget:
-            return _least(self.cost, self.sensitivity)
+        least = self._least(self.cost, self.sensitivity)
+        if self.totals(least)[1] > budget:
+            return least
         low, high = 0.0, 1.0
         while self.totals(self.cheapest(high))[1] > budget and high < 1e30:
             high *= 16
@@ -78,9 +84,32 @@ class ChannelTables:
                 break
         return self.cheapest(high)
 
+    def filled(self, budget: float) -> Tensor:
+        """Returns `within`, and what is left of the budget spent on the channels that gain most.
+
+        Where few channels make up the cost, the next point of the hull may be far above the budget.
+        """
+        choice = self.within(budget)
+        rows = torch.arange(len(choice))
+        allowed = torch.ones_like(self.cost, dtype=torch.bool)
+        if self.family is not None:
+            allowed = self.family == self.family[choice][:, None]
+        for _ in range(_MOVES):
+            spent = self.cost[rows, choice]
+            dearer = self.cost - spent[:, None]
+            gain = self.sensitivity[rows, choice][:, None] - self.sensitivity
+            fits = allowed & (gain > 0) & (dearer <= budget - float(spent.sum()))
+            if not bool(fits.any()):
+                break
+            each = (gain / dearer.clamp_min(1e-300)).where(fits, -torch.inf)
+            channel, candidate = divmod(int(each.argmax()), each.shape[1])
+            choice[channel] = candidate
+        return choice
+
     def range(self) -> tuple[float, float]:
         """Returns the least cost there is, and that of the choice that hurts least."""
-        return float(self.cost.amin(1).sum()), self.totals(self._best())[1]
+        least = self._least(self.cost, self.sensitivity)
+        return self.totals(least)[1], self.totals(self._best())[1]
 
     def thresholds(self, choice: Tensor) -> dict[str, Tensor]:
         """Returns the chosen θ by site, shape [C] each."""
@@ -93,10 +122,25 @@ class ChannelTables:
         return float(self.sensitivity[rows, choice].sum()), float(self.cost[rows, choice].sum())
 
     def _best(self) -> Tensor:
-        return _least(self.sensitivity, self.cost)
+        return self._least(self.sensitivity, self.cost)
+
+    def _least(self, first: Tensor, then: Tensor) -> Tensor:
+        """Returns the candidates of least `first` [N, K], shape [N]; of several, least `then`."""
+        if self.family is None:
+            return _column(first, then)
+        rows = torch.arange(len(first))
+        site = torch.arange(len(self.sites)).repeat_interleave(torch.tensor(self.channels))
+        picks, sums = [], []
+        for family in range(int(self.family.max()) + 1):
+            pick = _column(first.where(self.family == family, torch.inf), then)
+            picks.append(pick)
+            both = torch.stack([first[rows, pick], then[rows, pick]])
+            sums.append(both.new_zeros(2, len(self.sites)).index_add_(1, site, both))
+        of_site = _column(*torch.stack(sums, 2))  # [2, sites, families]
+        return torch.stack(picks)[of_site[site], rows]
 
 
-def _least(first: Tensor, then: Tensor) -> Tensor:
+def _column(first: Tensor, then: Tensor) -> Tensor:
     """Returns the column of the least `first` of each row [N, K]; of several, the least `then`."""
     return then.where(first == first.amin(1, keepdim=True), torch.inf).argmin(1)
 
@@ -111,6 +155,7 @@ def measure_channels(
     remove_mean: bool = True,
     noise: float = 1.0,
     grid: Sequence[float] = GRID,
+    scales: Scales = "channel",
     generator: torch.Generator | None = None,
 ) -> ChannelTables:
     """Measures both tables of all channels by a few backward passes and one scan a candidate.
@@ -122,6 +167,8 @@ def measure_channels(
         cost, divergence, remove_mean, generator: as in `adacal.core.sensitivity.measure_tables`.
         noise: weight of the error that lumps of current cause.
         grid: θ tried, in quarters of octaves from the channel's largest activation.
+        scales: `channel` (any θ); `power_of_two`: the θ of a layer are one scale times powers of
+            two; `layer`: they are all the same.
     """
     reference = inputs.mean(0) if network.stream else inputs
     plain, after = reference_activations(network, reference)
@@ -129,7 +176,7 @@ def measure_channels(
     synapses = fan_out(network, few) if cost == "pj" else {}
     steps = torch.tensor([2.0 ** (step / 4) for step in grid])
     candidates = {
-        name: _candidates(network.neurons[name], activation, steps, max_spikes)
+        name: _candidates(network.neurons[name], activation, steps, max_spikes, scales)
         for name, activation in after.items()
     }
     samples = reference.shape[0]
@@ -159,16 +206,29 @@ def measure_channels(
         ).cpu(),
         sensitivity=torch.cat([errors[name].harm for name in candidates]),
         cost=torch.cat(costs),
+        family=_families(grid, scales),
     )
 
 
 def _candidates(
-    neuron: BurstNeuron, activation: Tensor, steps: Tensor, max_spikes: int
+    neuron: BurstNeuron, activation: Tensor, steps: Tensor, max_spikes: int, scales: Scales
 ) -> list[Candidate]:
     largest = by_channel(activation, neuron.channel_dim).abs().amax(1)
     silent = largest <= 0
-    largest = torch.where(silent, largest.max().clamp_min(1e-6), largest)
+    whole = largest.max().clamp_min(1e-6)
+    largest = torch.where(silent, whole, largest)
+    if scales == "power_of_two":
+        largest = whole * (largest / whole).log2().round().exp2()
+    elif scales == "layer":
+        largest = whole.expand_as(largest)
     return [Candidate(threshold=largest * step, max_spikes=max_spikes) for step in steps]
+
+
+def _families(grid: Sequence[float], scales: Scales) -> Tensor | None:
+    if scales == "channel":
+        return None
+    kept = [step % 4 if scales == "power_of_two" else step for step in grid]  # 4 are an octave
+    return torch.unique(torch.tensor(kept), return_inverse=True)[1]
 
 
 def _scan(

@@ -100,6 +100,7 @@ def _find_sites(
             kind=site.kind,  # type: ignore[arg-type]
             cap=site.cap,
             slope=site.slope,
+            ann_levels=site.ann_levels,
             spread_half_threshold=spread,
         )
         output = neuron.activation(rows)

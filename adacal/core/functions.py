@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +34,7 @@ class ActivationCall:
         inplace: whether the caller expects `input` to be overwritten.
         cap: upper bound for `capped`.
         slope: negative slope for `signed`.
+        ann_levels: levels above 0 that the activation takes, for `quantised_relu`.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class ActivationCall:
     inplace: bool
     cap: float | None = None
     slope: Tensor | float | None = None
+    ann_levels: int | None = None
 
 
 def names(text: str) -> frozenset[str]:
@@ -161,9 +163,7 @@ def activation_call(
     parsed = _PARSERS[name](*args, **kwargs)
     if parsed is None or not name.endswith("_"):
         return parsed
-    return ActivationCall(
-        kind=parsed.kind, input=parsed.input, inplace=True, cap=parsed.cap, slope=parsed.slope
-    )
+    return replace(parsed, inplace=True)
 
 
 def _relu(input: Tensor, inplace: bool = False) -> ActivationCall:
@@ -209,6 +209,10 @@ def _prelu(input: Tensor, weight: Tensor) -> ActivationCall:
     return ActivationCall("signed", input, False, slope=slope[0] if slope.numel() == 1 else slope)
 
 
+def _quantised_relu(input: Tensor, ceiling: Tensor | float, levels: int) -> ActivationCall:
+    return ActivationCall("capped", input, False, cap=float(ceiling), ann_levels=levels)
+
+
 _PARSERS: dict[str, Callable[..., ActivationCall | None]] = {
     "relu": _relu,
     "relu_": _relu,
@@ -227,4 +231,5 @@ _PARSERS: dict[str, Callable[..., ActivationCall | None]] = {
     "leaky_relu": _leaky_relu,
     "leaky_relu_": _leaky_relu,
     "prelu": _prelu,
+    "quantised_relu": _quantised_relu,
 }

@@ -168,6 +168,7 @@ class SpikingMode(TorchFunctionMode):
             channel_dim=channel_dim if abs(channel_dim) < rows.dim() else 1,
             cap=call.cap,
             slope=call.slope,
+            ann_levels=call.ann_levels,
             rows=rows.shape[0] // (self.layout.blocks * self.layout.batch),
             inplace=call.inplace,
         )

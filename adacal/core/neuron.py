@@ -12,6 +12,7 @@ from torch import Tensor
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.errors import ConfigError, InputError, UnsupportedModelError
 from adacal.core.kernels import BurstParameters, burst_scan, capped_scan, signed_scan
+from adacal.core.quantised_relu import quantised_relu
 from adacal.core.rivals import (
     change_scan,
     decoded,
@@ -50,9 +51,11 @@ class BurstNeuron:
         kind: `burst`; `capped` (ReLU6: the mean output is held at `cap`); `signed` (leaky ReLU).
         cap: upper bound of the activation for `capped`, activation units.
         slope: slope of the negative side for `signed`, scalar or shape [C].
+        ann_levels: levels above 0 that the ANN's own activation takes, for `capped`; None where it
+            is continuous. See `adacal.core.quantised_relu`.
         ratio: ρ by which SSC has multiplied the threshold; for the report only.
         dynamics: `plain`; or one of `adacal.core.rivals`: `gated` and `offset` have a warm-up,
-            `memory`, `levels` and `changes` send negative spikes, too. All stand in for ReLU only.
+            `memory`, `levels` and `changes` send negative spikes, too. See `takes`.
         warmup: steps before the neurons start afresh, for `gated` and `offset`.
         levels: number of thresholds for `levels` and `changes`; `threshold` is the smallest, each
             of the others twice the one before.
@@ -73,6 +76,7 @@ class BurstNeuron:
     dynamics: Dynamics = "plain"
     warmup: int = 0
     levels: int = 1
+    ann_levels: int | None = None
 
     @property
     def is_signed(self) -> bool:
@@ -84,6 +88,19 @@ class BurstNeuron:
         """Most that it sends in one step, in thresholds: φ, or of several levels the largest."""
         several = self.dynamics in {"levels", "changes"}
         return 2 ** (self.levels - 1) if several else self.max_spikes
+
+    def takes(self, dynamics: Dynamics) -> bool:
+        """Says whether such dynamics can stand in for this activation.
+
+        Those of `adacal.core.rivals` know ReLU only; two of them, which send at most φ a step, do
+        for a capped one, too, where φ thresholds do not exceed the cap.
+        """
+        if dynamics == "plain" or self.kind == "burst":
+            return True
+        if self.kind != "capped" or dynamics not in {"gated", "offset"}:
+            return False
+        assert self.cap is not None
+        return bool((torch.as_tensor(self.threshold) * self.max_spikes <= self.cap).all())
 
     def parameters(self, sample: Tensor, T: int) -> BurstParameters:
         """Returns the parameters broadcastable to one step of current.
@@ -195,7 +212,7 @@ class BurstNeuron:
         memory: dict[str, Tensor],
         state: NeuronState | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.kind != "burst":
+        if not self.takes(self.dynamics):
             raise UnsupportedModelError(
                 f"neurons with {self.dynamics} dynamics stand in for ReLU only and this activation "
                 f"is {self.kind}; take another method, or a network with ReLU"
@@ -238,7 +255,10 @@ class BurstNeuron:
         return decoded(counts, state.tensors.get("before") if state is not None else None)
 
     def activation(self, pre_activation: Tensor) -> Tensor:
-        """Returns what the ANN computes here: relu, capped relu or leaky relu."""
+        """Returns what the ANN computes here: relu, capped or quantised relu, leaky relu."""
+        if self.ann_levels is not None:
+            assert self.cap is not None
+            return quantised_relu(pre_activation, self.cap, self.ann_levels)
         if self.kind == "capped":
             return pre_activation.clamp(0, self.cap)
         if self.kind == "signed":

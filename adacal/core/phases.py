@@ -30,14 +30,14 @@ def set_dynamics(
         warmup: steps before the T whose output is used; for `gated` and `offset`, at least 1.
     Raises:
         ConfigError: a warm-up too few or too many, an exit rule beside one, or dynamics set before.
-        UnsupportedModelError: an activation is not a ReLU, or a warm-up meets a stream, which has
-            no frames for more steps.
+        UnsupportedModelError: an activation they cannot stand in for (see `BurstNeuron.takes`), or
+            a warm-up meets a stream, which has no frames for more steps.
     """
     require_plain(network)
     check_whole("levels", levels, example=4)
     check_whole("warmup", warmup, int(dynamics in {"gated", "offset"}), example=4)
     for name, neuron in network.neurons.items():
-        if neuron.kind != "burst":
+        if not neuron.takes(dynamics):
             raise UnsupportedModelError(
                 f"neurons with {dynamics} dynamics stand in for ReLU only and '{name}' is "
                 f"{neuron.kind}; take another method, or a network with ReLU"

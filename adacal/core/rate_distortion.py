@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from adacal.core import calibration
-from adacal.core.channel_tables import GRID, ChannelTables, measure_channels
+from adacal.core.channel_tables import GRID, ChannelTables, Scales, measure_channels
 from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     "budget", "max_drop", "unit", "max_spikes", "mode", "samples", "check", "noise", "grid",
+    "scales",
 )  # fmt: skip
 CLOSE = 0.01
 """How near the measured cost must come to the budget, as a fraction of it."""
@@ -54,6 +55,7 @@ def rate_distortion(
     check: float = 0.25,
     noise: float = 1.0,
     grid: Sequence[float] = GRID,
+    scales: Scales = "channel",
     divergence: Callable[[Any, Any], Tensor] = symmetric_kl,
     generator: torch.Generator | None = None,
     **calibration_options: Any,
@@ -81,6 +83,9 @@ def rate_distortion(
         check: share of the calibration samples kept from the tables for the comparison.
         noise: weight of the error that lumps of current cause; see `adacal.core.channel_tables`.
         grid: θ tried, in quarters of octaves from the channel's largest activation.
+        scales: `channel` gives every channel its own θ; with `power_of_two` those of a layer are
+            one scale times powers of two, a multiplier a layer and a shift a channel in hardware;
+            with `layer` they are all the same.
         divergence, generator, calibration_options: as in `calibrate`.
     Returns:
         JSON-able notes: the limit, whether it is kept, what was spent, whether the network was left
@@ -92,6 +97,7 @@ def rate_distortion(
     """
     check_options(budget, max_drop, unit, max_spikes, samples, check)
     check_number("noise", noise, 0, example=1)
+    check_choice("scales", scales, get_args(Scales))
     calibration.options_of(mode, calibration_options, also=_OPTIONS)
     if "threshold" in calibration_options:
         raise ConfigError("rate_distortion chooses the thresholds; leave out 'threshold'")
@@ -109,6 +115,7 @@ def rate_distortion(
         remove_mean=mode != "none",
         noise=noise,
         grid=grid,
+        scales=scales,
         generator=torch.Generator().manual_seed(seed),
     )
     options = {**calibration_options, "threshold": "keep", "divergence": divergence}
@@ -195,16 +202,22 @@ def _parted(inputs: Tensor, dim: int, samples: int, check: float) -> tuple[Tenso
 def _spent_within(budget: float, tables: ChannelTables, tried: Callable[[Tensor], Trial]) -> Trial:
     """Returns the trial whose measured cost is nearest below the budget, or else the cheapest."""
     trials: list[Trial] = []
-    aim, last = budget, None
+    aim, low, high, last = budget, 0.0, float("inf"), None
     for _ in range(ROUNDS):
-        choice = tables.within(aim)
+        choice = tables.filled(aim)
         if last is not None and torch.equal(choice, last):
-            break
+            break  # there is nothing between
         trials.append(tried(choice))
         last, spent = choice, trials[-1].cost
         if (1 - 2 * CLOSE) * budget <= spent <= (1 + CLOSE) * budget:
             break
+        if spent > budget:
+            high = min(aim, tables.totals(choice)[1])  # below it, the choice is another
+        else:
+            low = aim
         aim *= (1 - CLOSE / 2) * budget / max(spent, 1e-12)
+        if not low < aim < high:
+            aim = (low * high) ** 0.5 if low > 0 and high < float("inf") else 0.97 * high
     fitting = [trial for trial in trials if trial.cost <= (1 + CLOSE) * budget]
     if fitting:
         return max(fitting, key=lambda trial: trial.cost)
@@ -220,7 +233,7 @@ def _cheapest_within(
     low, high = max(least, 1e-3 * most), most
     for _ in range(HALVINGS if trials[0].drop <= max_drop else 0):
         middle = (low * high) ** 0.5
-        trials.append(tried(tables.within(middle)))
+        trials.append(tried(tables.filled(middle)))
         low, high = (low, middle) if trials[-1].drop <= max_drop else (middle, high)
     fitting = [trial for trial in trials if trial.drop <= max_drop]
     if fitting:

@@ -23,7 +23,7 @@ class Site:
         kind: `burst`, `capped`, `signed` or `analogue`.
         shape: shape of one row; a sample is one row unless the network folds more into the batch.
         channel_dim: dimension of the channels.
-        cap, slope: parameters of `capped` and `signed`.
+        cap, slope, ann_levels: parameters of `capped` and `signed`, as of a neuron.
         rows: rows of a sample, as the points of a cloud.
         coding: what its spikes say: `counts` of thresholds, each spike one; `powers` of two, each
             one spike, so that counts cost their set bits; `changes` of the rate by such powers.
@@ -37,6 +37,7 @@ class Site:
     channel_dim: int = 1
     cap: float | None = None
     slope: Tensor | float | None = None
+    ann_levels: int | None = None
     rows: int = 1
     coding: Coding = "counts"
     inplace: bool = False

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 VERSION = 1
 _TENSORS = ("threshold", "shift", "initial_potential", "slope")
 _PLAIN = ("max_spikes", "channel_dim", "kind", "cap", "ratio", "spread_half_threshold",
-          "dynamics", "warmup", "levels")  # fmt: skip
+          "dynamics", "warmup", "levels", "ann_levels")  # fmt: skip
 _OPTIONS = ("T", "warmup", "strict", "max_pool", "stream", "event_input", "synaptic_calls")
 
 

@@ -6,9 +6,10 @@ Source: Hao et al., "Bridging the gap between ANNs and SNNs by calibrating offse
         are the steps whose output is used, as in the paper; the `warmup` steps before them are run,
         counted and paid: steps are warmup + T. A layer hears its warm-up from the corrected layer
         before it, so on a machine where layers run in step the warm-ups add up over the depth; the
-        row counts one, as the paper does. Differs: the ANN is not trained with quantised
-        activations (QCFS), so the thresholds that training would find are estimated: least squared
-        error at T steps, by channel (the paper has one a layer).
+        row counts one, as the paper does. As published on a network trained with quantised
+        activations (QCFS) and threshold="trained". Differs elsewhere: the thresholds that training
+        would find are estimated: least squared error at T steps, by channel (the paper has one a
+        layer).
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
-from adacal.core.checks import check_number, check_whole
+from adacal.core.channel_tables import Scales
+from adacal.core.checks import check_choice, check_number, check_whole
 from adacal.core.converted import Converted
 from adacal.core.inputs import joined_inputs
 from adacal.core.rate_distortion import check_options
@@ -38,6 +39,8 @@ class RateDistortion(Method):
         unit: `pj` (accumulates with fan-out) or `spikes`.
         samples: calibration samples that the tables are measured on, at most.
         check: share of the calibration samples kept from the tables, for the comparison.
+        scales: `channel` (θ of every channel by itself), `power_of_two` (one scale a layer times
+            powers of two, for hardware that multiplies by layer and shifts by channel), `layer`.
         calibration: none, light or advanced.
         iat: options of an exit rule, as of adaptive_calibration; None for none.
     """
@@ -49,6 +52,7 @@ class RateDistortion(Method):
     unit: Literal["pj", "spikes"] = "pj"
     samples: int = 128
     check: float = 0.25
+    scales: Scales = "channel"
     calibration: Literal["none", "light", "advanced"] = "light"
     iat: Mapping[str, Any] | None = None
 
@@ -59,6 +63,7 @@ class RateDistortion(Method):
         check_number("ratio", self.ratio, 0, above=True, example=1)
         budget = 1.0 if self.max_drop is None else None  # the cost is known when it is measured
         check_options(budget, self.max_drop, self.unit, self.max_spikes, self.samples, self.check)
+        check_choice("scales", self.scales, get_args(Scales))
         check_calibration(self, self.calibration)
         object.__setattr__(self, "iat", completed_iat(self.iat))
 
@@ -81,6 +86,7 @@ class RateDistortion(Method):
             mode=self.calibration,
             samples=self.samples,
             check=self.check,
+            scales=self.scales,
             divergence=calibration.divergence,
             generator=calibration.generator,
         )

@@ -3,9 +3,10 @@
 Card:   data: calibration inputs, no labels | weights: untouched | passes: 2 | spikes: binary
 Source: Hao et al., "Reducing ANN-SNN conversion error through residual membrane potential" (AAAI
         2023), and its code. The T of a row are the steps whose output is used, as in the paper; the
-        `warmup` steps before them are run, counted and paid: steps are warmup + T. Differs: the ANN
-        is not trained with quantised activations (QCFS), so the thresholds that training would find
-        are estimated: least squared error at T steps, by channel (the paper has one a layer).
+        `warmup` steps before them are run, counted and paid: steps are warmup + T. As published on
+        a network trained with quantised activations (QCFS) and threshold="trained". Differs
+        elsewhere: the thresholds that training would find are estimated: least squared error at T
+        steps, by channel (the paper has one a layer).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adacal.core.errors import DataError, unknown_name
+from adacal.suite.families import retraining
 from adacal.suite.intervals import (
     beaten,
     bootstrap_interval,
@@ -28,6 +29,8 @@ CONTROLS = ("none", "quantised")
 """Strictness classes of the rows that stand beside the ranking: the ANN, quantised ANNs."""
 
 DEFAULT_SAMPLES = 128
+ONE_SAMPLE = 1
+"""What a method that looks at none is given (`adacal.suite.config.resolve`)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Board:
         n_test: test samples.
         rows: what `summarise` returns, ranked.
         measured: where the numbers come from: machine, versions, commits, in a sentence.
+        retraining: what the network was retrained from, in a sentence; empty if it was not.
     """
 
     task: str
@@ -51,6 +55,7 @@ class Board:
     ranking: Ranking
     rows: pd.DataFrame
     measured: str = ""
+    retraining: str = ""
 
     @property
     def title(self) -> str:
@@ -94,7 +99,11 @@ def boards(
 
 
 def summarise(
-    records: Sequence[RunRecord], energy_model: str = "per_spike", metric: str | None = None
+    records: Sequence[RunRecord],
+    energy_model: str = "per_spike",
+    metric: str | None = None,
+    *,
+    intervals: bool = True,
 ) -> pd.DataFrame:
     """Returns one row a (method, options, T, calibration samples), unranked; seeds are averaged.
 
@@ -109,6 +118,7 @@ def summarise(
         records: of one task, dataset and model.
         energy_model: what `energy_uj` and the ratios mean; all readings have columns, too.
         metric: which of the recorded metrics counts; the task's main one by default.
+        intervals: whether to draw bootstrap intervals, which take most of the time; else ranges.
 
     Raises:
         DataError: a record has no such energy model.
@@ -121,7 +131,7 @@ def summarise(
         key = (record.label, record.T if record.uses_T else 0, samples, record.strictness)
         groups.setdefault(key, []).append(record)
     rows = [
-        _row(sorted(group, key=lambda r: r.seed), energy_model, metric_of(group[0], metric))
+        _row(sorted(group, key=_seed), energy_model, metric_of(group[0], metric), intervals)
         for group in groups.values()
     ]
     table = pd.DataFrame(rows)
@@ -178,6 +188,7 @@ def _board(records: Sequence[RunRecord], ranking: Ranking, chosen: Set[str]) -> 
         ranking=ranking,
         rows=rank(rows, ranking),
         measured=measured_on(kept),
+        retraining=retraining(first),
     )
 
 
@@ -213,17 +224,24 @@ def rank(table: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:
     return order[columns].reset_index(drop=True)
 
 
-def _row(group: Sequence[RunRecord], energy_model: str, metric: MetricInfo) -> dict[str, Any]:
+def _seed(record: RunRecord) -> int:
+    return record.seed
+
+
+def _row(
+    group: Sequence[RunRecord], energy_model: str, metric: MetricInfo, intervals: bool
+) -> dict[str, Any]:
     first = group[0]
     sign = 1.0 if metric.higher_is_better else -1.0
     score = np.array([record.snn[metric.name] for record in group])
     # Rounded: 97.9 - 97.9 taken as a mean over seeds is not always nothing.
     drops = sign * np.array([r.ann[metric.name] - r.snn[metric.name] for r in group]).round(9)
     energy = np.array([_energy(record, energy_model) for record in group])
-    low, high, interval = _drop_interval(group, drops, metric)
+    low, high, interval = _drop_interval(group, drops, metric, intervals)
     label = first.label
-    if first.calibration.samples != DEFAULT_SAMPLES and first.strictness != "none":
-        label += f" [{first.calibration.samples} samples]"
+    samples = first.calibration.samples
+    if samples not in (ONE_SAMPLE, DEFAULT_SAMPLES) and first.strictness != "none":
+        label += f" [{samples} samples]"
     latency = [record.latency for record in group if record.latency is not None]
     return {
         "label": label,
@@ -260,9 +278,12 @@ def _row(group: Sequence[RunRecord], energy_model: str, metric: MetricInfo) -> d
 
 
 def _drop_interval(
-    group: Sequence[RunRecord], drops: np.ndarray, metric: MetricInfo
+    group: Sequence[RunRecord], drops: np.ndarray, metric: MetricInfo, intervals: bool
 ) -> tuple[float, float, str]:
     """Paired over samples and drawn over seeds where the records tell samples, else over seeds."""
+    ends = float(drops.min()), float(drops.max()), "range" if len(group) > 1 else "none"
+    if not intervals:
+        return ends
     if metric.name == "accuracy_pct":
         right = _losses([record.correct() for record in group])
         if right is not None:
@@ -272,7 +293,7 @@ def _drop_interval(
     if redrawn is not None:
         sign = 1.0 if metric.higher_is_better else -1.0
         return *redrawn_interval(sign * redrawn), "bootstrap"
-    return float(drops.min()), float(drops.max()), "range" if len(group) > 1 else "none"
+    return ends
 
 
 def _losses(pairs: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> np.ndarray | None:

@@ -44,6 +44,7 @@ def caption(board: Board, wanted: Sequence[str] = ()) -> str:
         f"Ranked {order_title(board)}, energy model `{ranking.energy_model}`, "
         f"{board.n_test:,} test samples, numbers per sample, mean ± std over calibration seeds. "
     )
+    text += board.retraining
     if limits:
         text += f"Ranked are rows that {' and '.join(limits)}; the others follow unranked. "
     if "rank" in keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -72,6 +73,54 @@ def test_a_larger_budget_never_hurts_more(rows: Rows, first: int, second: int) -
     tables = tables_of(rows)
     small, large = (tables.totals(tables.within(b)) for b in sorted((first, second)))
     assert large[0] <= small[0] and large[1] >= small[1]
+
+
+@given(rows=rows_of_channels, others=rows_of_channels, budget=st.integers(0, 200))
+@settings(max_examples=60, deadline=None)
+def test_channels_of_a_site_that_share_a_family_get_the_best_such_choice(
+    rows: Rows, others: Rows, budget: int
+) -> None:
+    both, family = torch.tensor([*rows, *others], dtype=torch.float64), torch.tensor([0, 1, 0])
+    tables = ChannelTables(
+        sites=["a", "b"],
+        channels=[len(rows), len(others)],
+        threshold=torch.zeros(both.shape[:2]),
+        sensitivity=both[..., 0],
+        cost=both[..., 1],
+        family=family,
+    )
+    sites = []  # each site as one channel, whose candidates are all that it may choose together
+    for site in (rows, others):
+        picks = [*product([0, 2], repeat=len(site)), (1,) * len(site)]
+        chosen = [[row[k] for row, k in zip(site, pick, strict=True)] for pick in picks]
+        sites.append([(sum(s for s, _ in c), sum(e for _, e in c)) for c in chosen])
+    hull = hull_of(sites)
+    choice = tables.within(budget)
+    harm, cost = tables.totals(choice)
+    affordable = [vertex for vertex in hull if vertex[0] <= budget]
+    assert (cost, harm) == (affordable[-1] if affordable else hull[0])
+    for site in choice.split(tables.channels):
+        assert len(set(family[site].tolist())) == 1
+    assert tables.range() == (hull[0][0], hull[-1][0])
+
+
+@given(rows=rows_of_channels, budget=st.integers(0, 160), shared=st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_what_the_hull_leaves_of_a_budget_is_spent_until_nothing_affordable_helps(
+    rows: Rows, budget: int, shared: bool
+) -> None:
+    family = torch.tensor([0, 1, 0]) if shared else None
+    tables = replace(tables_of(rows), family=family)
+    (before, least), choice = tables.totals(tables.within(budget)), tables.filled(budget)
+    harm, cost = tables.totals(choice)
+    assert harm <= before and cost <= max(budget, least)
+    for channel, row in enumerate(rows):
+        s, e = row[int(choice[channel])]
+        for k, (harm_there, cost_there) in enumerate(row):
+            if family is None or family[k] == family[choice[channel]]:
+                assert harm_there >= s or cost + cost_there - e > budget
+    if shared:
+        assert len(set(family[choice].tolist())) == 1
 
 
 def test_thresholds_go_back_to_their_sites_and_channels() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adacal.core.conversion import convert
 from adacal.core.errors import ConfigError
@@ -70,6 +70,24 @@ def test_the_curve_falls_from_its_cheapest_point_to_its_dearest() -> None:
     costs, harms = ([point[key] for point in curve] for key in ("cost", "divergence"))
     assert len(curve) == 16 and costs == sorted(costs, reverse=True) and harms == sorted(harms)
     assert harms[-1] > 2 * harms[0] > 0
+
+
+def test_thresholds_of_a_layer_are_one_scale_times_powers_of_two_where_chips_want_that() -> None:
+    few = GIVEN[::2]
+    budget = spending(uniform(2), few, "pj")
+    apart = {}
+    for scales in ("channel", "power_of_two", "layer"):
+        network = uniform(2)
+        notes = network.rate_distortion(
+            [few], budget=budget, scales=scales, check=0.0, grid=tuple(range(-14, 3))
+        )
+        assert notes["within_limit"] and not notes["kept_as_it_was"]
+        octaves = [torch.as_tensor(n.threshold).log2() for n in network.neurons.values()]
+        apart[scales] = torch.cat([each - each[0] for each in octaves])
+    shared, layer = apart["power_of_two"], apart["layer"]
+    assert float((apart["channel"] - apart["channel"].round()).abs().max()) > 0.1
+    assert torch.allclose(shared, shared.round(), atol=1e-4) and float(shared.abs().max()) >= 1
+    assert torch.allclose(layer, torch.zeros(()), atol=1e-5)
 
 
 def test_a_network_that_was_better_at_no_more_cost_is_put_back() -> None:
@@ -149,6 +167,25 @@ def test_of_maps_the_drop_is_that_of_the_bounded_divergence() -> None:
     assert notes["check_samples"] == len(GIVEN)
 
 
+def test_a_head_of_a_thousand_classes_takes_sixteen_backward_passes_a_sample() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1000)).eval()
+    net[2].weight.data.mul_(4)
+    inputs, rows = torch.randn(64, 8), []
+
+    def forward(module: nn.Module, x: Tensor) -> Tensor:
+        logits = module(x)
+        if logits.requires_grad:
+            logits.register_hook(lambda gradient: rows.append(len(gradient)))
+        return logits
+
+    network = convert(net, inputs[:2], T=2, max_spikes=1, forward=forward)
+    network.calibrate([inputs])
+    budget = spending(network, inputs[:48], "pj")
+    assert network.rate_distortion([inputs], budget=budget)["within_limit"]
+    assert 48 < sum(rows) <= 16 * 48
+
+
 def test_an_exit_rule_stays_and_does_not_cheapen_what_is_measured() -> None:
     network = uniform(2)
     whole = spending(network, GIVEN[:72], "pj")
@@ -171,6 +208,7 @@ def test_an_exit_rule_stays_and_does_not_cheapen_what_is_measured() -> None:
         ({"budget": 1.0, "samples": 0}, "samples must be"),
         ({"budget": 1.0, "check": 1.0}, "check must be"),
         ({"budget": 1.0, "noise": -1.0}, "noise must be"),
+        ({"budget": 1.0, "scales": "power_of_2"}, "did you mean 'power_of_two'"),
         ({"budget": 1.0, "threshold": "max"}, "leave out 'threshold'"),
         ({"budget": 1.0, "nois": 1.0}, "did you mean 'noise'"),
         ({"budget": 1.0, "mode": "heavy"}, "heavy"),

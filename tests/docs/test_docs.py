@@ -92,6 +92,7 @@ def test_the_page_on_rate_distortion_keeps_to_its_budget_and_its_drop() -> None:
     exec(code, names)
     assert names["within"]["cost"] <= 1.01 * 20e6
     assert names["cheapest"]["drop"] <= 0.5 or not names["cheapest"]["within_limit"]
+    assert names["network"].T in [each.T for each in names["tried"]] == [1, 2, 4]
 
 
 def test_the_table_on_rate_distortion_is_what_the_records_give(monkeypatch) -> None:
@@ -100,6 +101,29 @@ def test_the_table_on_rate_distortion_is_what_the_records_give(monkeypatch) -> N
 
     text = page.PAGE.read_text(encoding="utf-8")
     assert page.written(text) == text and text.count("rate-distortion, µJ") == 1
+    assert page.PICTURE.is_file()
+
+
+def test_the_page_on_retrained_networks_trains_and_converts_as_it_says() -> None:
+    import adacal
+
+    images = torch.rand(32, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    names = {"adacal": adacal, "images": images}
+    (code,) = blocks(CHECKOUT / "docs" / "retrained-networks.md")
+    torch.manual_seed(0)
+    exec(code, names)
+    exact, spikes = names["network"].ann(images), names["network"](images)
+    assert torch.equal(exact, names["ann"](images))
+    assert float((exact - spikes).square().mean()) < 0.2 * float(exact.var())
+
+
+def test_the_tables_on_retrained_networks_are_what_the_records_give(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "docs")
+    import retrained_page as page
+
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.written(text) == text and text.count("| set, network |") == 2
+    assert text.count("lenet_qcfs4 | qcfs |") == 2
     assert page.PICTURE.is_file()
 
 

@@ -15,6 +15,7 @@ from adacal.core.energy import MODELS, EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.methods.base import METHODS, Calibration, Method, load_methods
 from core.energy_toys import trained_small
+from toys import quantised
 
 load_methods()
 NAMES = sorted(
@@ -32,16 +33,23 @@ CLASSES = {
     "adafire": "burst", "adafire_ssc": "burst", "adaptive_calibration": "burst",
     "srp": "binary", "cos": "binary", "snm": "signed", "burst_lipooling": "burst",
     "multi_threshold": "signed", "dcgs": "signed",
-    "rate_distortion": "burst",
+    "rate_distortion": "burst", "qcfs": "binary", "qcfs_ann": "quantised",
 }  # fmt: skip
 ANN, INPUTS, LABELS = trained_small()
+QUANTISED = quantised(ANN, INPUTS, levels=8)
+
+
+def net_of(name: str) -> nn.Module:
+    return QUANTISED if name.startswith("qcfs") else ANN
 
 
 def made(name: str, **options: Any) -> Method:
     return METHODS.get(name)(**{**QUICK.get(name, {}), **options})
 
 
-def built(name: str, seed: int = 0, T: int = 4, net: nn.Module = ANN, **options: Any) -> Converted:
+def built(
+    name: str, seed: int = 0, T: int = 4, net: nn.Module | None = None, **options: Any
+) -> Converted:
     batches = [(INPUTS[:48], LABELS[:48]), (INPUTS[48:96], LABELS[48:96])]
     calibration = Calibration(
         T=T,
@@ -50,7 +58,7 @@ def built(name: str, seed: int = 0, T: int = 4, net: nn.Module = ANN, **options:
         divergence=symmetric_kl,
         generator=torch.Generator().manual_seed(seed),
     )
-    return made(name, **options).build(net, INPUTS[:1], calibration)
+    return made(name, **options).build(net or net_of(name), INPUTS[:1], calibration)
 
 
 def test_every_method_of_the_paper_and_its_baselines_is_registered() -> None:
@@ -59,7 +67,8 @@ def test_every_method_of_the_paper_and_its_baselines_is_registered() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_builds_predicts_meters_and_reports(name: str) -> None:
-    before = {key: value.clone() for key, value in ANN.state_dict().items()}
+    ann = net_of(name)
+    before = {key: value.clone() for key, value in ann.state_dict().items()}
     network, meter = built(name), EnergyMeter()
     plain = network.predict(INPUTS[:20])
     metered = network.predict(INPUTS[:20], meter)
@@ -79,8 +88,8 @@ def test_a_method_builds_predicts_meters_and_reports(name: str) -> None:
         assert site.threshold_min and 0 < site.threshold_min <= (site.threshold_max or 0)
         assert site.max_spikes is not None and site.max_spikes >= 1
     for key, value in before.items():
-        assert torch.equal(ANN.state_dict()[key], value), key
-    assert not ANN.training and all(p.requires_grad for p in ANN.parameters())
+        assert torch.equal(ann.state_dict()[key], value), key
+    assert not ann.training and all(p.requires_grad for p in ann.parameters())
 
 
 def ann_macs() -> float:
@@ -92,7 +101,7 @@ def ann_macs() -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_is_right_where_the_ann_is(name: str) -> None:
     with torch.no_grad():
-        wanted = ANN(INPUTS).argmax(1)
+        wanted = net_of(name)(INPUTS).argmax(1)
     found = built(name, T=8).predict(INPUTS).output.argmax(1)
     assert float((found == wanted).float().mean()) > (0.75 if "norm" in name else 0.85)
 
@@ -176,6 +185,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
         (name, {"level": 99.9})
         for name in ("srp", "cos", "snm", "multi_threshold", "burst_lipooling")
     ],
+    ("srp", {"threshold": "train"}),
     ("burst_lipooling", {"max_spikes": 0}),
     ("multi_threshold", {"levels": 0}),
     ("multi_threshold", {"levels": 2.0}),
@@ -183,6 +193,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *[("rate_distortion", wrong) for wrong in (
         {"budget": 2.5}, {"ratio": 0.0}, {"max_drop": -1.0}, {"max_spikes": 0}, {"unit": "joule"},
         {"samples": 0}, {"check": 1.0}, {"calibration": "heavy"}, {"iat": {"rule": "vote"}},
+        {"scales": "octave"},
     )],
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ import pytest
 
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.columns import PAPER, all_columns, choose
+from adacal.suite.families import family_of
 from adacal.suite.leaderboard import Board, Ranking, boards
 from adacal.suite.markup import Grid, latex, markdown, tex
 from adacal.suite.records import RunRecord
@@ -192,6 +193,19 @@ def test_equal_accuracy_is_said_to_be_a_bounded_loss(records: list[RunRecord]) -
     assert "lose at most 0.2 points against the ANN in the mean and cost at most 3 µJ" in caption(
         board
     )
+
+
+def test_a_table_says_what_its_network_was_retrained_from(records: list[RunRecord]) -> None:
+    model = {"base": "lenet", "levels": 4, "schedule": {"epochs": 20}}
+    config = {**records[0].config, "model": {**records[0].config["model"], **model}}
+    retrained = [record.model_copy(update={"config": config}) for record in records]
+    (board,) = boards(retrained, Ranking())
+    sentence = (
+        "retrained from `lenet` for 20 epochs with activations of 4 levels above 0: every row owes"
+    )
+    assert sentence in caption(board)
+    assert sentence not in caption(boards(records, Ranking())[0])
+    assert [family_of(retrained[0]), family_of(records[0])] == ["lenet", records[0].model]
 
 
 def test_a_table_says_where_it_was_measured(records: list[RunRecord]) -> None:

@@ -1,0 +1,25 @@
+# Networks retrained with quantised activations (QCFS), and what rivals and our own make of them.
+#
+# `qcfs` looks at no sample, so one seed says all; `srp` and `cos` use samples for a note only.
+# `qcfs_ann` is the network itself at its L levels, `quantized_ann` quantises it once more to T.
+# The plain networks that these come from stand in contenders.py: same images, same metric.
+tasks = ["mnist5k", "mnist_photos"]
+models = ["lenet_qcfs4", "lenet_qcfs8", "resnet20_qcfs4", "resnet20_qcfs8"]
+methods = [
+    "ann",
+    "qcfs_ann",
+    dict(name="quantized_ann", max_spikes=1),
+    "qcfs",
+    dict(name="srp", threshold="trained"),
+    dict(name="cos", threshold="trained"),
+    "snn_calibration_light",
+    "burst",
+    "rate_distortion",
+]
+T = [1, 2, 4, 8, 16, 32]
+seeds = [0]
+exclude = [
+    dict(T=[16, 32], method=["srp*", "cos*", "quantized*", "snn*", "burst*", "rate*"]),
+]
+calibration = dict(n_samples=128)
+evaluation = dict(batch_size=100, latency_repeats=2)

@@ -1,0 +1,8 @@
+# MNIST-5k: QCFS on resnet20, activations of 4 levels above 0 from training on, binary spikes.
+_base_ = [
+    "../_base_/tasks/mnist5k.py",
+    "../_base_/models/resnet20_qcfs4.py",
+    "../_base_/methods/qcfs.py",
+    "../_base_/schedules/embedded_15.py",
+]
+conversion = dict(T=4)

@@ -1,0 +1,8 @@
+# MNIST-Photos: QCFS on lenet, activations of 4 levels above 0 from training on, binary spikes.
+_base_ = [
+    "../_base_/tasks/mnist_photos.py",
+    "../_base_/models/lenet_qcfs4.py",
+    "../_base_/methods/qcfs.py",
+    "../_base_/schedules/embedded_15.py",
+]
+conversion = dict(T=4)
