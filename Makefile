@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed-$(firstword $(shell cksum < pyproject.toml))
 
 MATRIX ?= benchmarks/embedded.py
 RESULTS ?= demo_results
-PYTEST_ARGS ?= -q
+PYTEST_ARGS ?= -q -n 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 
@@ -49,8 +49,8 @@ format: $(STAMP)  ## format and mend what can be mended safely
 types: $(STAMP)  ## check the types
 	$(BIN)/mypy
 
-unit: $(STAMP)  ## run the tests and the examples in docstrings; PYTEST_ARGS="-q -n 2" uses two cores
-	$(BIN)/pytest $(PYTEST_ARGS)
+unit: $(STAMP)  ## run the tests and the examples in docstrings, on two cores (PYTEST_ARGS="-q": one)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 tables: $(STAMP)  ## make results/leaderboards and the README's table again from results/records
 	$(BIN)/adacal leaderboard --write --plot --results results
