@@ -373,6 +373,7 @@ def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
     assert seen["none"] == []
     assert seen["open"] and seen["closed"] and seen["seed"] == "seed 1"
     assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
+    assert "plug-inssuite (no package; sha256 " in seen["run"]  # what holds the toys of the tests
     assert seen["figures"] >= 4  # φ, ratio, rate, exits
     assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
     # The curves: few methods are all drawn in full, of many the front and each one's best row.
