@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from adacal.suite import report
 from adacal.suite.cli import main
 from adacal.suite.config import resolve
+from adacal.suite.foreign import PlugIn
 from adacal.suite.published import COLUMNS
 from adacal.suite.records import LayerCost, RunRecord
 from adacal.suite.report_data import Shared, page_data, run_data
@@ -147,7 +148,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def template() -> RunRecord:
-    return measure(resolve(raw_config()), Session())
+    """A run whose plug-in is fixed: the name pytest loads the toys by depends on what it collects."""
+    toys = PlugIn(
+        name="toys", version="", source="", modules=["toys"], parts=["task toy_task"],
+        sha256="ab" * 32,
+    )  # fmt: skip
+    record = measure(resolve(raw_config()), Session())
+    assert record.plug_ins and "task toy_task" in record.plug_ins[0].parts
+    return record.model_copy(update={"plug_ins": [toys]})
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +381,7 @@ def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
     assert seen["none"] == []
     assert seen["open"] and seen["closed"] and seen["seed"] == "seed 1"
     assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
-    assert "plug-inssuite (no package; sha256 " in seen["run"]  # what holds the toys of the tests
+    assert "plug-instoys (no package; sha256 abababababab): task toy_task" in seen["run"]
     assert seen["figures"] >= 4  # φ, ratio, rate, exits
     assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
     # The curves: few methods are all drawn in full, of many the front and each one's best row.
