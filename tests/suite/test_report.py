@@ -148,7 +148,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def template() -> RunRecord:
-    """A run whose plug-in is fixed: the name pytest loads the toys by depends on what it collects."""
+    """A run whose plug-in is fixed: the name pytest gives the toys depends on what it collects."""
     toys = PlugIn(
         name="toys", version="", source="", modules=["toys"], parts=["task toy_task"],
         sha256="ab" * 32,
