@@ -5,10 +5,11 @@ python docs/rate_distortion_page.py
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+
+from marked import filled
 
 from adacal.core.energy import ACCUMULATE_PJ
 from adacal.suite.store import RecordStore, write_replacing
@@ -79,8 +80,7 @@ def table() -> str:
 
 def written(text: str) -> str:
     """Returns the page with its table made anew."""
-    marks = r"(<!-- table: .*? -->\n).*?(<!-- end -->)"
-    return re.sub(marks, lambda found: found[1] + table() + found[2], text, flags=re.DOTALL)
+    return filled(text, {"rate distortion": table()})
 
 
 def draw(path: Path) -> None:

@@ -6,11 +6,12 @@ python docs/retrained_page.py
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from marked import filled
 
 from adacal.suite.families import family_of
 from adacal.suite.joint import joint
@@ -123,10 +124,7 @@ def cell(row: Any) -> str:
 
 def written(text: str) -> str:
     """Returns the page with its tables made anew."""
-    for mark, table in (("training", training_table()), ("joint", joint_table())):
-        marks = rf"(<!-- table: {mark} -->\n).*?(<!-- end -->)"
-        text = re.sub(marks, lambda found, t=table: found[1] + t + found[2], text, flags=re.DOTALL)
-    return text
+    return filled(text, {"training": training_table(), "joint": joint_table()})
 
 
 def draw(path: Path) -> None:

@@ -5,13 +5,13 @@ python docs/when_spikes_pay_page.py
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
 import numpy as np
+from marked import filled
 
 from adacal.suite.families import base_of
 from adacal.suite.records import RunRecord
@@ -104,8 +104,7 @@ def _against(records: Sequence[RunRecord], levels: int, line: np.ndarray) -> str
 
 def written(text: str) -> str:
     """Returns the page with its table made anew."""
-    marks = r"(<!-- table: .*? -->\n).*?(<!-- end -->)"
-    return re.sub(marks, lambda found: found[1] + table() + found[2], text, flags=re.DOTALL)
+    return filled(text, {"when spikes pay": table()})
 
 
 if __name__ == "__main__":

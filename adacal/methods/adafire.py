@@ -9,14 +9,14 @@ Source: Adaptive Calibration (AAAI 2025, arXiv 2412.16219), AdaFire. Differs: se
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from adacal.core.converted import Converted
 from adacal.core.network import SpikingNetwork
 from adacal.core.search import check_options
-from adacal.methods.base import METHODS, Calibration, Method, check_calibration, start
+from adacal.methods.base import METHODS, Calibration, Method, check_calibration, start, take_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +77,6 @@ def run_adafire(
     """Runs the search on a network and notes what it chose."""
     names = [option.name for option in fields(AdaFireOptions)]
     given = {"mode": mode, **{name: getattr(options, name) for name in names}}
-
-    def step() -> dict[str, Any]:
-        return network.adafire(
-            calibration.batches,
-            **given,
-            divergence=calibration.divergence,
-            generator=calibration.generator,
-        )
-
-    notes = calibration.stages.run("AdaFire", network, calibration.generator, given, step)
-    network.search_log["adafire"] = notes
+    network.search_log["adafire"] = take_step(
+        "AdaFire", network, calibration, network.adafire, given
+    )

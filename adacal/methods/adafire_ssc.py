@@ -19,7 +19,7 @@ from adacal.core.compression import check_options
 from adacal.core.converted import Converted
 from adacal.core.network import SpikingNetwork
 from adacal.methods.adafire import AdaFire, run_adafire
-from adacal.methods.base import METHODS, Calibration, check_dict, start
+from adacal.methods.base import METHODS, Calibration, check_dict, start, take_step
 
 SSC_DEFAULTS: Mapping[str, Any] = {
     "ratios": (1.0, 10.0, 0.5),
@@ -81,14 +81,4 @@ def run_ssc(
         "cost": cost,
         "mode": mode,
     }
-
-    def step() -> dict[str, Any]:
-        return network.compress(
-            calibration.batches,
-            **given,
-            divergence=calibration.divergence,
-            generator=calibration.generator,
-        )
-
-    notes = calibration.stages.run("SSC", network, calibration.generator, given, step)
-    network.search_log["ssc"] = notes
+    network.search_log["ssc"] = take_step("SSC", network, calibration, network.compress, given)

@@ -152,21 +152,40 @@ def calibrate(
     **options: Any,
 ) -> float:
     """Calibrates with everything that `calibration` offers and notes the divergence."""
-
-    def step() -> float:
-        return network.calibrate(
-            calibration.batches,
-            mode,
-            generator=calibration.generator,
-            divergence=calibration.divergence,
-            **options,
-        )
-
-    found: float = calibration.stages.run(
-        f"{mode} calibration", network, calibration.generator, {"mode": mode, **options}, step
-    )
+    given = {"mode": mode, **options}
+    found: float = take_step(f"{mode} calibration", network, calibration, network.calibrate, given)
     network.search_log["calibration_divergence"] = found
     return found
+
+
+def take_step(
+    name: str,
+    network: SpikingNetwork,
+    calibration: Calibration,
+    call: Callable[..., Any],
+    options: Mapping[str, Any],
+) -> Any:
+    """Takes a step of the core with everything that `calibration` offers, or takes it over.
+
+    Args:
+        name: of the step, for records that took it over.
+        network: whose method `call` is.
+        calibration: has the samples and what earlier methods computed on them (`Stages`).
+        call: changes the network; called with batches, options, divergence and generator.
+        options: plain values, all that the step depends on besides.
+    Returns:
+        What `call` returned.
+    """
+
+    def compute() -> Any:
+        return call(
+            calibration.batches,
+            **options,
+            divergence=calibration.divergence,
+            generator=calibration.generator,
+        )
+
+    return calibration.stages.run(name, network, calibration.generator, options, compute)
 
 
 def note_divergence(network: SpikingNetwork, calibration: Calibration) -> None:

@@ -20,7 +20,7 @@ from adacal.suite.cli_base import EXIT_FAILED, examples, shared_options
 @click.option("--ours", default="rate_distortion", show_default=True, help="Who is challenged.")
 @click.option(
     "--reference", default="snn_calibration_light", show_default=True,
-    help="Whose energy at equal accuracy counts as 1.",
+    help="The row name whose energy at equal accuracy counts as 1.",
 )  # fmt: skip
 @click.option(
     "--max-T", "max_steps", type=int, default=4, show_default=True,

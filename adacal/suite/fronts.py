@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adacal.core.checks import check_number, check_whole
 from adacal.core.errors import DataError, unknown_name
-from adacal.suite.leaderboard import CONTROLS, Board, boards
+from adacal.suite.leaderboard import CONTROLS, ONE_SAMPLE, Board, boards
 from adacal.suite.ranking import Filters, Ranking
 from adacal.suite.records import RunRecord
 
@@ -53,9 +53,8 @@ class Verdict:
         beaten: our row and the first row, controls aside, of an equal or weaker strictness class
             that needs less energy and loses less, for each of our rows that has one.
         stricter: the same for rows of a stricter class.
-        saved: our energy over that of the reference at equal accuracy: for each row of the
-            reference the cheapest of ours within the tolerance; rows of ours without one are left
-            out.
+        saved: rows of the reference, each with the energy of the cheapest of our rows that is
+            within the tolerance, over its own.
         unmatched: rows of the reference that none of ours equals.
     """
 
@@ -81,7 +80,7 @@ def front_boards(
     """Makes the boards whose rows can be compared, in the order of their fronts.
 
     Rows that were measured with fewer calibration seeds than others of their board are left out
-    (the ANN and quantised ANNs aside): a lucky seed is no lead.
+    (a lucky seed is no lead), but for the ANN, quantised ANNs and methods that look at no sample.
 
     Args:
         records: all there are.
@@ -162,6 +161,7 @@ def _same_seeds(records: Sequence[RunRecord]) -> list[RunRecord]:
         record
         for record in records
         if record.strictness in CONTROLS
+        or record.calibration.samples == ONE_SAMPLE
         or len(seeds[_row_key(record)]) == most[_row_key(record)[:4]]
     ]
 

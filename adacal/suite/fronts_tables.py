@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from adacal.suite import markup
 from adacal.suite.columns import number, points
 from adacal.suite.files import write_replacing
 from adacal.suite.fronts import READINGS, Contest, Verdict, front_boards, judge
-from adacal.suite.leaderboard import CONTROLS, Board
+from adacal.suite.leaderboard import CONTROLS, Board, file_keys
 from adacal.suite.provenance import measured_on
 from adacal.suite.ranking import Filters
 from adacal.suite.records import RunRecord
@@ -136,20 +136,20 @@ def _saved(verdict: Verdict) -> str:
     return ", ".join(parts) + mean if parts else "–"
 
 
-def committed_files(records: Sequence[RunRecord], contest: Contest) -> dict[str, str]:
-    """Returns the files of the fronts: name to content. Networks without `ours` have none."""
+def _texts(
+    found: Mapping[str, Fronts], records: Sequence[RunRecord], contest: Contest
+) -> dict[str, str]:
+    """Returns the files of the fronts: name to content."""
     files: dict[str, str] = {}
-    found = [fronts for fronts in all_fronts(records, contest) if fronts.verdicts]
     index = [
         "# Fronts of energy and accuracy", "",
         f"Made from `results/records` by `adacal fronts --write`. Rows of at most "
         f"{contest.max_steps} steps, measured with as many seeds as any other of their network.",
         "",
-        markup.markdown(summary(found, contest)),
+        markup.markdown(summary(list(found.values()), contest)),
     ]  # fmt: skip
-    for fronts in found:
-        key = fronts.first.key
-        files[f"{key}.md"] = _markdown(fronts, contest)
+    for key, fronts in found.items():
+        files[f"{key}.md"] = _markdown(key, fronts, contest)
         titled = [(f"{fronts.first.title}, {WORDS[name]}", name) for name in fronts.boards]
         files[f"{key}.tex"] = "\n".join(
             markup.latex(_grid(fronts.boards[name]), title, f"tab:front_{key}_{name}")
@@ -166,9 +166,16 @@ def committed_files(records: Sequence[RunRecord], contest: Contest) -> dict[str,
     return files
 
 
-def _markdown(fronts: Fronts, contest: Contest) -> str:
+def _contested(records: Sequence[RunRecord], contest: Contest) -> dict[str, Fronts]:
+    """Returns the fronts of networks on which the method of the contest ran, by name of files."""
+    found = all_fronts(records, contest)
+    keys = file_keys([fronts.first for fronts in found])
+    return {key: fronts for key, fronts in zip(keys, found, strict=True) if fronts.verdicts}
+
+
+def _markdown(key: str, fronts: Fronts, contest: Contest) -> str:
     board = fronts.first
-    parts = [f"# {board.title}: front at T ≤ {contest.max_steps}", "", f"![]({board.key}.png)", ""]
+    parts = [f"# {board.title}: front at T ≤ {contest.max_steps}", "", f"![]({key}.png)", ""]
     for reading, short in fronts.boards.items():
         parts += [f"## Energy `{reading}`: {WORDS[reading]}", "", markup.markdown(_grid(short))]
     return "\n".join([*parts, board.measured, ""])
@@ -186,21 +193,20 @@ def _grid(board: Board) -> markup.Grid:
 def write_files(records: Sequence[RunRecord], contest: Contest, folder: Path) -> list[Path]:
     """Writes all files and pictures and returns their paths."""
     paths = []
-    for name, text in committed_files(records, contest).items():
+    found = _contested(records, contest)
+    for name, text in _texts(found, records, contest).items():
         write_replacing(folder / name, text)
         paths.append(folder / name)
-    for fronts in all_fronts(records, contest):
-        if fronts.verdicts:
-            path = folder / f"{fronts.first.key}.png"
-            draw(fronts, contest, path)
-            paths.append(path)
+    for key, fronts in found.items():
+        paths.append(folder / f"{key}.png")
+        draw(fronts, contest, paths[-1])
     return paths
 
 
 def check_files(records: Sequence[RunRecord], contest: Contest, folder: Path) -> list[str]:
     """Returns a sentence for each file that is not what the records give, pictures aside."""
     wrong = []
-    for name, text in committed_files(records, contest).items():
+    for name, text in _texts(_contested(records, contest), records, contest).items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             wrong.append(f"{path} is not what the records give; run `adacal fronts --write`")

@@ -98,6 +98,15 @@ def boards(
     ]
 
 
+def file_keys(found: Sequence[Board]) -> list[str]:
+    """Returns a name for the files of each board; weights tell those of one name apart."""
+    names = [board.key for board in found]
+    return [
+        f"{board.key}_{board.checkpoint[:8]}" if names.count(board.key) > 1 else board.key
+        for board in found
+    ]
+
+
 def summarise(
     records: Sequence[RunRecord],
     energy_model: str = "per_spike",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adacal.core.errors import DataError
-from adacal.suite.leaderboard import Board
+from adacal.suite.leaderboard import Board, file_keys
 from adacal.suite.records import metric_words
 
 if TYPE_CHECKING:
@@ -36,11 +36,7 @@ def write_plots(tables: Sequence[Board], folder: Path) -> list[Path]:
             error
         )
     paths = []
-    names = [board.key for board in tables]
-    for board in tables:
-        key = board.key
-        if names.count(key) > 1:
-            key += f"_{board.checkpoint[:8]}"
+    for key, board in zip(file_keys(tables), tables, strict=True):
         path = folder / f"{key}.png"
         draw(board, path)
         paths.append(path)

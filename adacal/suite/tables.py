@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adacal.suite import markup
 from adacal.suite.columns import PAPER, Column, Row, choose, points
-from adacal.suite.leaderboard import Board, Ranking, boards
+from adacal.suite.leaderboard import Board, Ranking, boards, file_keys
 from adacal.suite.provenance import measured_on
 from adacal.suite.reading import READING
 from adacal.suite.records import RunRecord, metric_words
@@ -202,13 +202,9 @@ def committed_files(records: Sequence[RunRecord]) -> dict[str, str]:
     """
     by_metric = boards(records, Ranking(by="accuracy"))
     by_energy = boards(records, Ranking(by="energy"))
-    names = [board.key for board in by_metric]
     files: dict[str, str] = {}
     index = ["# Leaderboards", "", "Made from `results/records` by `adacal leaderboard --write`."]
-    for first, second in zip(by_metric, by_energy, strict=True):
-        key = first.key
-        if names.count(key) > 1:
-            key += f"_{first.checkpoint[:8]}"
+    for key, first, second in zip(file_keys(by_metric), by_metric, by_energy, strict=True):
         parts = [f"# {first.title}", ""]
         for board in (first, second):
             title = order_title(board)
