@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def filled(text: str, tables: Mapping[str, str]) -> str:
-    """Returns the page with its tables made anew, each between `<!-- table: NAME -->` and an end."""
+    """Returns the page with its tables made anew, each after its `<!-- table: NAME -->`."""
     for name, table in tables.items():
         marks = rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)"
         text = re.sub(marks, lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL)
