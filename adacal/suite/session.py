@@ -49,7 +49,7 @@ class Prepared:
         runs: how many runs have used it.
         draws: calibration batches on the session's device by (samples, seed), as many as
             `DRAWS_LIMIT_MB` holds.
-        stages: what methods computed on these samples that others need as well, by the same.
+        stages: steps of methods that others take over, by number of calibration samples and seed.
     """
 
     task: Task
