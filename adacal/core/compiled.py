@@ -33,6 +33,8 @@ _SHORT = 64
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 _PER_THREAD = 1 << 19
 """Elements that are worth a thread of their own."""
+_PLANS = 8
+"""Shapes of current that parameters are kept laid out for."""
 
 Scan = Callable[..., None]
 
@@ -65,12 +67,15 @@ def scan(
     out: Tensor | None,
     *,
     scaled: bool,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor] | None:
     """As `adacal.core.kernels.burst_scan`; None where plain torch has to do it."""
     if not _fits(current) or (_kernel.cache_info().currsize == 0 and current.numel() < FIRST_USE):
         return None
     kernel = _kernel()
-    return None if kernel is None else _run(kernel, current, neuron, membrane, out, scaled=scaled)
+    if kernel is None:
+        return None
+    return _run(kernel, current, neuron, membrane, out, scaled=scaled, keep=keep)
 
 
 def _fits(current: Tensor) -> bool:
@@ -83,6 +88,63 @@ def _fits(current: Tensor) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How a current of one shape and layout is walked through, and the parameters laid out for it.
+
+    Attributes:
+        layout: of one step.
+        outer, channels, row, by_row: see `_burst`; `outer` is what threads share.
+        threshold, shift: numbers as the loops read them.
+        start: initial potentials likewise; None if they vary along more than thresholds do.
+    """
+
+    layout: _Dense
+    outer: int
+    channels: int
+    row: int
+    by_row: int
+    threshold: Any
+    shift: Any
+    start: Any
+
+
+def _plan(current: Tensor, neuron: BurstParameters) -> _Plan | None:
+    """Returns the plan of a current, made once for each shape; None if plain torch has to do it."""
+    key = (current.shape[1:], current.stride()[1:])
+    if key not in neuron.plans:
+        if len(neuron.plans) >= _PLANS:
+            neuron.plans.clear()
+        neuron.plans[key] = _make_plan(current[0], neuron)
+    found: _Plan | None = neuron.plans[key]
+    return found
+
+
+def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
+    layout, initial = _dense(first), neuron.initial_potential
+    along = _along(neuron.threshold, first) | _along(neuron.shift, first)
+    values = (neuron.threshold, neuron.shift, initial)
+    if layout is None or len(along) > 1 or any(_foreign(value) for value in values):
+        return None
+    outer, channels, inner = layout.rows(next(iter(along), None), first.shape[0])
+    by_row = inner < _SHORT and channels > 1
+
+    def laid(value: Tensor) -> Any:
+        flat = value.detach().reshape(-1).expand(channels)
+        return (flat.repeat_interleave(inner) if by_row else flat.contiguous()).numpy()
+
+    return _Plan(
+        layout=layout,
+        outer=outer,
+        channels=1 if by_row else channels,
+        row=channels * inner if by_row else inner,
+        by_row=int(by_row),
+        threshold=laid(neuron.threshold),
+        shift=laid(torch.zeros(1) if neuron.shift is None else neuron.shift),
+        start=laid(initial) if _along(initial, first) <= along else None,
+    )
+
+
 def _run(
     kernel: Scan,
     current: Tensor,
@@ -91,53 +153,44 @@ def _run(
     out: Tensor | None,
     *,
     scaled: bool,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor] | None:
-    first, steps = current[0], current.shape[0]
-    initial, layout = neuron.initial_potential, _dense(first)
-    along = _along(neuron.threshold, first) | _along(neuron.shift, first)
-    values = (neuron.threshold, neuron.shift, initial)
-    if layout is None or len(along) > 1 or any(_foreign(value) for value in values):
+    plan = _plan(current, neuron)
+    if plan is None:
         return None
-    if out is not None and (out.stride() != current.stride() or _dense(out[0]) != layout):
+    layout, steps = plan.layout, current.shape[0]
+    if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
         return None
-    outer, channels, inner = layout.rows(next(iter(along), None), first.shape[0])
     counts = _like(current, layout) if out is None else out
-    potential = _like(first, layout)
-    start: Tensor | None = None
-    if membrane is None and _along(initial, first) <= along:
-        start = initial
-    else:  # goes on from there, or starts place by place
-        potential.copy_(initial if membrane is None else membrane)
-    by_row = int(inner < _SHORT and channels > 1)
-
-    def laid(value: Tensor | None) -> Any:
-        if value is None:
-            return _NOTHING.numpy()
-        flat = value.detach().reshape(-1).expand(channels)
-        return (flat.repeat_interleave(inner) if by_row else flat.contiguous()).numpy()
-
-    shift = torch.zeros(1) if neuron.shift is None else neuron.shift
+    start, potential, memory = plan.start, _NOTHING, _NO_NUMBERS
+    if membrane is not None or start is None or keep:
+        potential = _like(current[0], layout)
+        memory = _memory(potential, layout)
+    if membrane is not None or start is None:  # goes on from there, or starts place by place
+        potential.copy_(neuron.initial_potential if membrane is None else membrane)
+        start = _NO_NUMBERS
     arguments = (
         _memory(current, layout),
         current.stride(0) if steps > 1 else 0,
         _memory(counts, layout),
         counts.stride(0) if steps > 1 else 0,
-        _memory(potential, layout),
-        laid(neuron.threshold),
-        laid(shift),
-        laid(start),
+        memory,
+        plan.threshold,
+        plan.shift,
+        start,
         float(neuron.max_spikes),
         steps,
-        1 if by_row else channels,
-        channels * inner if by_row else inner,
-        by_row,
+        plan.channels,
+        plan.row,
+        plan.by_row,
         scaled,
     )
-    _spread(kernel, arguments, outer, current.numel())
+    _spread(kernel, arguments, plan.outer, current.numel())
     return counts, potential
 
 
 _NOTHING = torch.empty(0)
+_NO_NUMBERS = _NOTHING.numpy()
 
 
 def _spread(kernel: Scan, arguments: tuple[Any, ...], outer: int, elements: int) -> None:
@@ -281,8 +334,9 @@ def _burst(
                 if scaled:
                     for i in range(length):
                         k[i] = k[i] * level[i]
-            for i in range(length):
-                potential[at + i] = u[i]
+            if potential.size > 0:
+                for i in range(length):
+                    potential[at + i] = u[i]
 
 
 def _agrees(kernel: Scan) -> bool:

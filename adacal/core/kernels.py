@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,12 +20,14 @@ class BurstParameters:
         max_spikes: φ, most spikes a neuron may fire in one step; 1 is a plain integrate-and-fire.
         shift: constant added to the current at every step, activation units.
         initial_potential: membrane potential before the first step, activation units.
+        plans: what `adacal.core.compiled` has made of them, by the layout of a current.
     """
 
     threshold: Tensor
     max_spikes: int
     shift: Tensor | None
     initial_potential: Tensor
+    plans: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def burst_scan(
@@ -34,6 +37,7 @@ def burst_scan(
     *,
     out: Tensor | None = None,
     scaled: bool = False,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Runs burst integrate-and-fire neurons over all steps of a time-batched current.
 
@@ -46,6 +50,7 @@ def burst_scan(
         membrane: potential to go on from, shape [B, C, *]; the initial potential if None.
         out: takes the counts, shape of `current`; may be `current` itself.
         scaled: give counts times theta, the neurons' output, instead of counts.
+        keep: whether the potential after the last step is wanted; without it, it may be empty.
     Returns:
         Spike counts k, shape of `current`, whole numbers in {0, …, max_spikes}, and the membrane
         potential after the last step, shape [B, C, *], activation units.
@@ -56,7 +61,7 @@ def burst_scan(
     >>> counts.flatten().tolist(), membrane.item()
     ([1.0, 2.0, 1.0], 0.25)
     """
-    found = compiled.scan(current, neuron, membrane, out, scaled=scaled)
+    found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep)
     if found is not None:
         return found
     return plain_scan(current, neuron, membrane, out=out, scaled=scaled)

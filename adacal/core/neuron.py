@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -77,6 +77,9 @@ class BurstNeuron:
     warmup: int = 0
     levels: int = 1
     ann_levels: int | None = None
+    _prepared: tuple[list[Any], BurstParameters] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def is_signed(self) -> bool:
@@ -105,6 +108,8 @@ class BurstNeuron:
     def parameters(self, sample: Tensor, T: int) -> BurstParameters:
         """Returns the parameters broadcastable to one step of current.
 
+        They are kept until an attribute, or a tensor it holds, has changed.
+
         Args:
             sample: a tensor of shape [B, C, *] (only its shape, dtype and device are used).
             T: number of steps of the whole run (for the spread half threshold).
@@ -112,11 +117,31 @@ class BurstNeuron:
             ConfigError: the threshold is not positive or `max_spikes` is below 1.
             InputError: potentials were set place by place, for samples of another size.
         """
+        key = self._depends_on(sample, T)
+        if self._prepared is not None and key is not None and _same(self._prepared[0], key):
+            return self._prepared[1]
+        parameters = self._prepare(sample, T)
+        self._prepared = None if key is None else (key, parameters)
+        return parameters
+
+    def _depends_on(self, sample: Tensor, T: int) -> list[Any] | None:
+        """Returns what `parameters` depend on; None where a change could not be seen."""
+        values = (self.threshold, self.shift, self.initial_potential)
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
+            return None
+        versions = [tensor._version for tensor in tensors]
+        options = (self.max_spikes, self.kind, self.dynamics, self.channel_dim)
+        steps = T if self.spread_half_threshold else None
+        place = (sample.dtype, sample.device, sample.shape[1:])
+        return [*values, *versions, *options, steps, *place]
+
+    def _prepare(self, sample: Tensor, T: int) -> BurstParameters:
         check_whole("max_spikes", self.max_spikes)
         check_choice("kind of neuron", self.kind, get_args(Kind))
         check_choice("dynamics of neurons", self.dynamics, get_args(Dynamics))
         theta = self._broadcast(self.threshold, sample)
-        lowest, highest = (float(value) for value in theta.aminmax())
+        lowest, highest = (float(value) for value in theta.detach().aminmax())
         if not 0 < lowest <= highest < math.inf:
             raise ConfigError(
                 f"every threshold must be positive and finite; got {lowest} to "
@@ -199,7 +224,8 @@ class BurstNeuron:
             return self.received(counts, state).mul_(theta)
         before = state.tensors.get("membrane") if state is not None else None
         parameters = self.parameters(current[0], T)
-        output, membrane = burst_scan(current, parameters, before, out=out, scaled=True)
+        keep = state is not None
+        output, membrane = burst_scan(current, parameters, before, out=out, scaled=True, keep=keep)
         if state is not None:
             state.tensors = {"membrane": membrane}
             state.step += current.shape[0]
@@ -282,6 +308,14 @@ class BurstNeuron:
         if tensor.dim() == 1:
             return per_channel(tensor, sample.dim(), self.channel_dim)
         return tensor
+
+
+def _same(kept: list[Any], now: list[Any]) -> bool:
+    """Whether two lists hold the same tensors (not merely equal ones) and equal values."""
+    return len(kept) == len(now) and all(
+        a is b or (not (isinstance(a, Tensor) or isinstance(b, Tensor)) and a == b)
+        for a, b in zip(kept, now, strict=True)
+    )
 
 
 def per_channel(values: Tensor, dim: int, channel_dim: int) -> Tensor:

@@ -90,20 +90,19 @@ def set_trace(tensor: Tensor, trace: Trace | None) -> None:
 def traced_tensors(values: Any) -> list[Tensor]:
     """Returns the tensors carrying activations in a nest of arguments."""
     found: list[Tensor] = []
-    _gather(values, found)
+    _gather((values,), found)
     return found
 
 
-def _gather(values: Any, found: list[Tensor]) -> None:
-    if isinstance(values, Tensor):
-        if getattr(values, _ATTRIBUTE, None) is not None:
-            found.append(values)
-    elif isinstance(values, list | tuple):
-        for value in values:
+def _gather(values: Iterable[Any], found: list[Tensor]) -> None:
+    for value in values:
+        if isinstance(value, Tensor):
+            if getattr(value, _ATTRIBUTE, None) is not None:
+                found.append(value)
+        elif isinstance(value, list | tuple):
             _gather(value, found)
-    elif isinstance(values, dict):
-        for value in values.values():
-            _gather(value, found)
+        elif isinstance(value, dict):
+            _gather(value.values(), found)
 
 
 def all_static(tensors: Iterable[Tensor]) -> bool:

@@ -44,6 +44,8 @@ def assert_same(current: Tensor, neuron: BurstParameters, membrane: Tensor | Non
         for ours, theirs in zip(found, wanted, strict=True):
             assert torch.equal(bits(ours), bits(theirs))
         assert torch.equal(bits(current), bits(before))
+        bare = compiled.scan(current, neuron, membrane, None, scaled=scaled, keep=False)
+        assert bare is not None and torch.equal(bits(bare[0]), bits(wanted[0]))
 
 
 def numbers(shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Tensor:
@@ -93,6 +95,13 @@ def test_starts_by_place_are_not_taken_for_those_of_as_many_channels() -> None:
         threshold=theta, max_spikes=2, shift=None, initial_potential=numbers((4, 4), 2)
     )
     assert_same(numbers((3, 2, 16, 4, 4), 3), neuron)
+
+
+def test_parameters_are_laid_out_for_each_shape_apart() -> None:
+    neuron = neurons((2, 6, 3, 3), 4, per_channel=True, last=False, shift=True, places=False, phi=2)
+    for seed, size in enumerate([3, 9, 3, *range(1, 12)]):  # short rows, long ones, many shapes
+        assert_same(numbers((2, 2, 6, size, size), seed), neuron)
+    assert 1 <= len(neuron.plans) <= compiled._PLANS
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -1,5 +1,8 @@
 """Neuron populations: how parameters broadcast, what they compute, what they refuse."""
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -23,6 +26,54 @@ def test_thresholds_and_shifts_act_per_channel_in_dimension_one_and_last() -> No
         alone.max_spikes = 3
         one, _ = alone.scan(current[:, :, channel], 4)
         assert torch.equal(one, counts[:, :, channel])
+
+
+CHANGES: list[Callable[[BurstNeuron], object]] = [
+    lambda neuron: setattr(neuron, "threshold", torch.tensor([2.0, 1.0, 0.5])),
+    lambda neuron: setattr(neuron, "threshold", 0.25),
+    lambda neuron: torch.as_tensor(neuron.threshold).mul_(2),
+    lambda neuron: torch.as_tensor(neuron.threshold)[1:].add_(1),
+    lambda neuron: setattr(neuron, "shift", 0.5),
+    lambda neuron: torch.as_tensor(neuron.shift).add_(0.5),
+    lambda neuron: setattr(neuron, "initial_potential", torch.tensor([1.0, 0.0, 0.0])),
+    lambda neuron: setattr(neuron, "max_spikes", 1),
+    lambda neuron: setattr(neuron, "spread_half_threshold", True),
+    lambda neuron: setattr(neuron, "channel_dim", -1),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_neuron_that_has_run_sees_every_later_change(
+    change: Callable[[BurstNeuron], object],
+) -> None:
+    current = dyadic((4, 2, 3, 3, 3), 0, bound=20)
+    ran = BurstNeuron(threshold=torch.tensor([0.5, 1.0, 2.0]), shift=torch.zeros(3), max_spikes=3)
+    before = ran.output(current, 4)
+    change(ran)
+    fresh = copy.deepcopy(ran)
+    fresh._prepared = None
+    after = ran.output(current, 4)
+    assert torch.equal(after, fresh.output(current, 4))
+    assert not torch.equal(after, before)
+
+
+def test_parameters_are_made_once_while_nothing_changes_and_anew_for_other_samples() -> None:
+    neuron = BurstNeuron(threshold=torch.tensor([0.5, 1.0]))
+    first = neuron.parameters(torch.zeros(2, 2, 3), 4)
+    assert neuron.parameters(torch.ones(5, 2, 3), 4) is first
+    assert neuron.parameters(torch.zeros(2, 2, 3, 3), 4) is not first
+    assert neuron.parameters(torch.zeros(2, 2, 3).double(), 4).threshold.dtype is torch.float64
+    neuron.threshold = torch.tensor([0.5, -1.0])
+    with pytest.raises(ConfigError, match="positive"):
+        neuron.parameters(torch.zeros(2, 2, 3), 4)
+
+
+def test_thresholds_that_are_learned_are_never_kept() -> None:
+    theta = torch.tensor([0.5, 1.0], requires_grad=True)
+    neuron = BurstNeuron(threshold=theta)
+    for _ in range(2):
+        neuron.parameters(torch.zeros(2, 2, 3), 4).initial_potential.sum().backward()
+    assert theta.grad is not None and theta.grad.tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("dims", [2, 3, 4, 5])
