@@ -14,6 +14,7 @@ import numpy as np
 from marked import filled
 
 from adacal.suite.families import base_of
+from adacal.suite.leaderboard import has_levels_of_spikes
 from adacal.suite.records import RunRecord
 from adacal.suite.store import RecordStore, write_replacing
 
@@ -97,7 +98,7 @@ def _against(records: Sequence[RunRecord], levels: int, line: np.ndarray) -> str
     costs = [
         record.energy.energy_pj["per_spike"]
         for record in records
-        if record.strictness == "quantised" and record.T * (record.mean_max_spikes or 0) == levels
+        if has_levels_of_spikes(record) and record.T * (record.mean_max_spikes or 0) == levels
     ]
     return even(line, float(np.mean(costs))) if costs else "–"
 
