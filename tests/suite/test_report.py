@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +383,7 @@ def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
     assert seen["open"] and seen["closed"] and seen["seed"] == "seed 1"
     assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
     assert "plug-instoys (no package; sha256 abababababab): task toy_task" in seen["run"]
+    assert f"torchvision {metadata.version('torchvision')}" in seen["run"]
     assert seen["figures"] >= 4  # φ, ratio, rate, exits
     assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
     # The curves: few methods are all drawn in full, of many the front and each one's best row.
