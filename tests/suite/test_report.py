@@ -170,7 +170,9 @@ def records(template: RunRecord) -> list[RunRecord]:
         fixed = {"energy": energy, "calibration": calibration}
         return template.model_copy(update={**values, **fixed, **more})
 
-    exits = template.timesteps.model_copy(update={"histogram": [0, 30, 10], "mean": 1.25})
+    exits = template.timesteps.model_copy(
+        update={"histogram": [0, 30, 10], "mean": 1.25, "metric_by_step": [70.0, 90.0]}
+    )
     return [
         make("ann0000000000000", "ann", "none", 4.0, T=1, uses_T=False, mean_max_spikes=None),
         make("quant00000000000", "quantized_ann", "quantised", 1.0, T=2),
@@ -384,7 +386,8 @@ def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
     assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
     assert "plug-instoys (no package; sha256 abababababab): task toy_task" in seen["run"]
     assert f"torchvision {metadata.version('torchvision')}" in seen["run"]
-    assert seen["figures"] >= 4  # φ, ratio, rate, exits
+    assert seen["figures"] >= 5  # φ, ratio, rate, after each step, exits
+    assert "set for all 2 steps: step t of this run is not a run at T=t" in seen["run"]
     assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
     # The curves: few methods are all drawn in full, of many the front and each one's best row.
     assert seen["few"][0] == [0, 4] and seen["few"][1].startswith("Drawn in full: every row.")
