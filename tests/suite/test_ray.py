@@ -105,7 +105,7 @@ from adacal.suite.ray_cluster import RayCluster
 from adacal.suite.store import RecordStore
 from suite.matrix_toys import cells_of
 folder, address = Path(sys.argv[1]), sys.argv[2]
-cluster = RayCluster(device="cpu", threads=2, address=address)
+cluster = RayCluster(1, "cpu", 1, address)
 outcome = run_matrix(cells_of(folder), RecordStore(folder / "results"), cluster)
 print(cluster.workers, len(outcome.done), outcome.failed, outcome.notes)
 """
@@ -113,9 +113,11 @@ print(cluster.workers, len(outcome.done), outcome.failed, outcome.notes)
 
 @pytest.mark.slow
 def test_a_cluster_that_runs_already_computes_a_matrix_and_stays(
-    tmp_path: Path, address: str
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calm, store = RecordStore(tmp_path / "calm"), RecordStore(tmp_path / "results")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     run_matrix(cells_of(tmp_path), calm)
     # A process of its own: Ray keeps the token of the first cluster for a process's whole life.
     command = [sys.executable, "-c", ATTACH, str(tmp_path), address]
