@@ -19,7 +19,7 @@ PYTEST_ARGS ?= -q -n 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help demo test check tables lint format types unit bench new-method guides opencv
+.PHONY: help demo test check tables lint format types unit bench new-method guides opencv ray
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ new-method: $(STAMP)  ## start a method: make new-method NAME=my_method
 
 guides: $(STAMP)  ## write what `adacal new` starts from into docs/how-to
 	@$(BIN)/python docs/guides.py
+
+# 240 MB for one executor; its tests say that they were skipped where it is not.
+ray: $(STAMP)  ## add Ray to .venv, if it can be had: the executor `ray` and its tests
+	@$(BIN)/python -c 'import ray' 2>/dev/null || \
+		timeout 180 $(BIN)/pip install --quiet --disable-pip-version-check 'adacal[ray]' >/dev/null 2>&1 || \
+		echo "Ray cannot be installed here: its tests will be skipped"
 
 # OpenCV links libGL even where nothing is drawn; bare containers lack it.
 opencv: $(STAMP)

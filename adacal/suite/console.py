@@ -181,6 +181,9 @@ def show_record(record: RunRecord, path: Path) -> None:
         f"adacal {env.adacal} ({commit})",
         soft_wrap=True,
     )
+    if env.libraries:
+        libraries = (f"{name} {version}" for name, version in env.libraries.items())
+        console.print(escape(", ".join(libraries)), soft_wrap=True)
     for plug_in in record.plug_ins or ():
         console.print(f"plug-in {escape(plug_in.words())}", soft_wrap=True)
 

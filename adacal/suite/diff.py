@@ -12,6 +12,7 @@ from adacal.suite.intervals import bootstrap_interval, redrawn_interval
 from adacal.suite.records import RunRecord
 
 KINDS = ("config", "code", "plug-ins", "data", "checkpoint", "machine", "versions")
+OTHER_VERSIONS = "versions of other libraries"
 MOST_LAYERS = 5
 
 
@@ -68,8 +69,11 @@ class RecordDiff:
 def diff(first: RunRecord, second: RunRecord) -> RecordDiff:
     """Compares two records; nothing is run."""
     causes = list(_causes(first, second))
-    known = first.plug_ins is not None and second.plug_ins is not None
-    notes = [_same(causes, known), *_samples(first, second), *_sites(first, second)]
+    notes = [
+        _same(causes, _unknown(first, second)),
+        *_samples(first, second),
+        *_sites(first, second),
+    ]
     if first.environment.dirty and second.environment.dirty:
         notes.append(
             "Both were made with changes that were not committed, so the code may differ where the "
@@ -87,8 +91,7 @@ def _causes(first: RunRecord, second: RunRecord) -> Iterator[Cause]:
         "data": (_data(first), _data(second)),
         "checkpoint": ({"sha256": first.checkpoint_sha256}, {"sha256": second.checkpoint_sha256}),
         "machine": (_machine(first), _machine(second)),
-        "versions": (_environment(first, "python", "torch", "numpy"),
-                     _environment(second, "python", "torch", "numpy")),
+        "versions": _versions(first, second),
     }  # fmt: skip
     for kind in KINDS:
         own, other = groups[kind]
@@ -126,6 +129,23 @@ def _plug_ins(first: RunRecord, second: RunRecord) -> tuple[dict[str, str], dict
     return own, other
 
 
+def _versions(first: RunRecord, second: RunRecord) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the versions of both; of Python, torch and NumPy alone where one knows no others."""
+    keys = ("python", "torch", "numpy")
+    if first.environment.libraries is None or second.environment.libraries is None:
+        return _environment(first, *keys), _environment(second, *keys)
+    return first.environment.versions(), second.environment.versions()
+
+
+def _unknown(first: RunRecord, second: RunRecord) -> list[str]:
+    """Names what cannot be compared, since a record is from before it was noted."""
+    both = (first, second)
+    unknown = ["plug-ins"] if any(it.plug_ins is None for it in both) else []
+    if any(it.environment.libraries is None for it in both):
+        unknown.append(OTHER_VERSIONS)
+    return unknown
+
+
 def _machine(record: RunRecord) -> dict[str, Any]:
     keys = ("processor", "accelerator", "device", "threads", "platform")
     return _environment(record, *keys)
@@ -146,9 +166,8 @@ def _word(value: Any) -> str:
     return str(value) if value != "" else "none"
 
 
-def _same(causes: list[Cause], plug_ins_known: bool) -> str:
+def _same(causes: list[Cause], unknown: list[str]) -> str:
     differ = [kind for kind in KINDS if any(cause.kind == kind for cause in causes)]
-    unknown = [] if plug_ins_known else ["plug-ins"]
     same = [kind for kind in KINDS if kind not in (*differ, *unknown)]
     parts = []
     if differ:
@@ -156,7 +175,7 @@ def _same(causes: list[Cause], plug_ins_known: bool) -> str:
     if same:
         parts.append(f"the same: {', '.join(same)}")
     if unknown:
-        parts.append("not recorded in both: plug-ins")
+        parts.append(f"not recorded in both: {', '.join(unknown)}")
     return "; ".join(parts).capitalize() + "."
 
 

@@ -13,6 +13,15 @@ from pydantic import BaseModel, ConfigDict
 
 from adacal.suite.places import CHECKOUT
 
+LIBRARIES = (
+    "h5py", "mlxtend", "mmcv", "mmcv-lite", "mmdet", "mmengine", "mmsegmentation", "numba",
+    "opencv-python", "opencv-python-headless", "pillow", "pycocotools", "scikit-image", "scipy",
+    "tonic", "torchvision",
+)  # fmt: skip
+"""Packages besides torch and NumPy that move data, boxes, masks or metrics, as pip calls them."""
+
+MISSING = "not installed"
+
 
 class Environment(BaseModel):
     """What may move a number without any setting having changed.
@@ -24,6 +33,8 @@ class Environment(BaseModel):
         threads: torch's intra-op threads.
         commit: git commit of the checkout, or an empty string.
         dirty: whether tracked files outside of `results/` differed from that commit.
+        libraries: versions of those of `LIBRARIES` that are installed; None in records from before
+            they were noted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +50,12 @@ class Environment(BaseModel):
     threads: int
     commit: str
     dirty: bool
+    libraries: dict[str, str] | None
+
+    def versions(self) -> dict[str, str]:
+        """Returns the versions of Python and of all libraries that are known."""
+        known = {"python": self.python, "torch": self.torch, "numpy": self.numpy}
+        return {**known, **(self.libraries or {})}
 
     def computes_like(self, other: Environment) -> bool:
         """Says whether the same program should give the same bits in both places."""
@@ -65,6 +82,7 @@ def capture(device: str) -> Environment:
         threads=torch.get_num_threads(),
         commit=commit,
         dirty=dirty,
+        libraries=_libraries(),
     )
 
 
@@ -72,7 +90,14 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return MISSING
+
+
+@cache  # of what is installed, which stays while it runs
+def _libraries() -> dict[str, str]:
+    """Returns the versions by what the installer noted, so that nothing is imported for it."""
+    found = {name: _version(name) for name in LIBRARIES}
+    return {name: version for name, version in found.items() if version != MISSING}
 
 
 def _processor() -> str:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from adacal.suite.worker import Answer, Ask
 
 Hear = Callable[[int, str, int, int], None]
+Tell = Callable[[str, int, int], None]
 NAMES = ("in-process", "process", "ray")
 THREADS_OF_A_WORKER = 4
+PROGRESS_EVERY_S = 0.2
 
 
 class Executor(ABC):
@@ -130,6 +132,20 @@ def make_executor(
 
         return RayCluster(workers, device, threads, ray_address)
     raise ConfigError(f"no executor named '{name}'; known: {', '.join(NAMES)}")
+
+
+def throttled(send: Tell) -> Tell:
+    """Returns a progress function that sends a few messages a second, and each stage's last."""
+    last = 0.0
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if done == total or now - last > PROGRESS_EVERY_S:
+            last = now
+            send(stage, done, total)
+
+    return progress
 
 
 def usable_cores() -> int:

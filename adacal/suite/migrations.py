@@ -12,7 +12,7 @@ from typing import Any
 
 from adacal.core.errors import DataError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 HISTORY = {
     1: "the first; later ones of it also hold timesteps.metric_by_step and timesteps.ms_per_step",
@@ -20,6 +20,7 @@ HISTORY = {
     "timesteps.warmup (steps before the T whose output is used; before, there were none); later "
     "ones of it also hold redraws (the main metric on redrawn test sets)",
     3: "plug_ins (packages and modules from elsewhere that brought a part of the run)",
+    4: "environment.libraries (versions of installed packages besides torch and NumPy)",
 }
 
 
@@ -35,7 +36,14 @@ def _from_2(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "plug_ins": None}
 
 
-STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+def _from_3(values: dict[str, Any]) -> dict[str, Any]:
+    environment = values.get("environment")
+    if not isinstance(environment, dict):  # reading it says what is wrong
+        return values
+    return {**values, "environment": {**environment, "libraries": None}}
+
+
+STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def migrate(values: dict[str, Any], origin: str) -> dict[str, Any]:

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adacal.suite.executors import Executor, Hear, share_out, usable_cores
+from adacal.suite.executors import Executor, Hear, share_out, throttled, usable_cores
 
 if TYPE_CHECKING:
     from adacal.suite.config import RunConfig
     from adacal.suite.worker import Answer, Ask
 
-PROGRESS_EVERY_S = 0.2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -140,7 +139,8 @@ def serve(end: Connection, settings: Settings) -> None:
         except Exception as error:
             answer = Answer("failed", Failed(f"the worker cannot start: {error}", ""))
         else:
-            answer = worker.answer_plain(ask, plain, _throttled(end))
+            tell = throttled(lambda *words: end.send(("progress", words)))
+            answer = worker.answer_plain(ask, plain, tell)
         end.send(("answer", tuple(answer)))
 
 
@@ -157,20 +157,6 @@ def visible_gpus(device: str) -> list[str]:
     count = torch.cuda.device_count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     return (named if any(named) else [str(number) for number in range(count)])[:count]
-
-
-def _throttled(end: Connection) -> Any:
-    """Returns a progress function that sends a few messages a second."""
-    last = 0.0
-
-    def progress(stage: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if done == total or now - last > PROGRESS_EVERY_S:
-            last = now
-            end.send(("progress", (stage, done, total)))
-
-    return progress
 
 
 def _leave_with_parent() -> None:

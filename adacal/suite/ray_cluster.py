@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adacal.core.errors import ConfigError
-from adacal.suite.executors import Executor, Hear, share_out, usable_cores
+from adacal.suite.executors import Executor, Hear, share_out, throttled, usable_cores
 
 if TYPE_CHECKING:
     from adacal.suite.config import RunConfig
     from adacal.suite.worker import Answer, Ask
 
 ANSWER_S = 10.0
+Turn = tuple[int, int]
+"""A request: of which worker, and its number among that worker's."""
 
 
 class RayCluster(Executor):
@@ -51,12 +54,17 @@ class RayCluster(Executor):
         self._gpus_each = 0.0
         self._actors: dict[int, Any] = {}
         self._pending: dict[Any, int] = {}
+        self._asked: Counter[int] = Counter()
+        self._hear: Hear | None = None
+        self._board: Any = None
+        self._news: Any = None
         self._started_here = False
 
     def open(self, hear: Hear) -> None:
         """Connects to the cluster, or starts one of this machine's cores, and counts what it has.
 
-        Ray tells how far a call is only when it is done, so `hear` is not called.
+        Ray tells how far a call is only when it is done, so the workers write that on a board, an
+        actor of its own, at which `receive` looks.
 
         Raises:
             ConfigError: there is no cluster at the address, none can be started, or it has too
@@ -75,6 +83,8 @@ class RayCluster(Executor):
                 "threads need more; lower --workers or --threads"
             )
         self._gpus_each = min(1.0, gpus / self.workers)
+        self._hear = hear
+        self._board = ray.remote(num_cpus=0)(_Board).remote()
 
     def _connect(self) -> None:
         ray = self._ray
@@ -103,7 +113,9 @@ class RayCluster(Executor):
         """Gives a worker a request, and starts it where it does not run."""
         if worker not in self._actors:
             self._actors[worker] = self._start()
-        reference = self._actors[worker].answer.remote(ask, config.plain())
+        self._asked[worker] += 1
+        turn = (worker, self._asked[worker])
+        reference = self._actors[worker].answer.remote(ask, config.plain(), turn)
         self._pending[reference] = worker
 
     def receive(self, timeout: float) -> Sequence[tuple[int, Answer]]:
@@ -113,6 +125,7 @@ class RayCluster(Executor):
         if not self._pending:
             time.sleep(timeout)
             return []
+        self._look_at_board()
         done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=timeout)
         answers = []
         for reference in done:
@@ -126,11 +139,31 @@ class RayCluster(Executor):
             answers.append((worker, answer))
         return answers
 
+    def _look_at_board(self) -> None:
+        """Passes on what the last look brought, if it is there, and looks again; never waits."""
+        if self._board is None:
+            return
+        if self._news is not None:
+            if not self._ray.wait([self._news], timeout=0)[0]:
+                return
+            try:
+                news = self._ray.get(self._news)
+            except self._ray.exceptions.RayError:  # its node is gone: the cells go on without bars
+                self._board = None
+                return
+            for (worker, turn), words in news.items():
+                if self._hear is not None and turn == self._asked[worker]:  # not of an earlier cell
+                    self._hear(worker, *words)
+        self._news = self._board.take.remote()
+
     def close(self) -> None:
         """Ends the workers, and the cluster if it was started here."""
         for worker in list(self._actors):
             self._kill(worker)
         self._pending.clear()
+        if self._board is not None:
+            self._ray.kill(self._board)
+            self._board = self._news = None
         if self._started_here:
             self._ray.shutdown()
 
@@ -154,7 +187,7 @@ class RayCluster(Executor):
             max_restarts=0,
             runtime_env={"env_vars": variables},
         )(_Actor)
-        return actor.remote(self.device, self.threads)
+        return actor.remote(self.device, self.threads, self._board)
 
 
 def _require_answer(address: str | None) -> None:
@@ -164,21 +197,37 @@ def _require_answer(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
 
 
+class _Board:
+    """Holds how far each worker is until the driver takes it; knows nothing else."""
+
+    def __init__(self) -> None:
+        self._words: dict[Turn, tuple[Any, ...]] = {}
+
+    def write(self, turn: Turn, words: tuple[Any, ...]) -> None:
+        self._words[turn] = words
+
+    def take(self) -> dict[Turn, tuple[Any, ...]]:
+        words, self._words = self._words, {}
+        return words
+
+
 class _Actor:
     """A worker in a process of Ray's; torch is loaded with the first request."""
 
-    def __init__(self, device: str, threads: int) -> None:
-        self.device, self.threads = device, threads
+    def __init__(self, device: str, threads: int, board: Any) -> None:
+        self.device, self.threads, self.board = device, threads, board
         self._worker: Any = None
 
-    def answer(self, ask: str, plain: dict[str, Any]) -> tuple[str, Any]:
+    def answer(self, ask: str, plain: dict[str, Any], turn: Turn) -> tuple[str, Any]:
         from adacal.suite.worker import Failed, make_worker
 
         try:
             self._worker = self._worker or make_worker(self.device, self.threads)
         except Exception as error:
             return ("failed", Failed(f"the worker cannot start: {error}", ""))
-        return tuple(self._worker.answer_plain(ask, plain))
+        board = self.board
+        tell = throttled(lambda *words: board and board.write.remote(turn, words))
+        return tuple(self._worker.answer_plain(ask, plain, tell))
 
     def process_id(self) -> int:
         return os.getpid()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from adacal.core.errors import DataError
-from adacal.suite.places import CHECKOUT
 from adacal.suite.reading import READING
 from adacal.suite.records import RunRecord
 from adacal.suite.report_data import page_data
+from adacal.suite.report_pictures import Picture, find_pictures
 from adacal.suite.report_published import NOTHING, Published, find_published
 from adacal.suite.store import RecordStore, write_replacing
 
 LIMIT_BYTES = 3_000_000
-PICTURE_WIDTH = 1000
-MOST_PICTURES = 24
 FIRST_SEEDS = "layers are shown of the first seed of each row only"
 SCRIPTS = (
     "vendor/d3.min.js",
@@ -33,16 +30,6 @@ SCRIPTS = (
     "published.js",
     "page.js",
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the page: what it shows, and itself as a data URI."""
-
-    title: str
-    uri: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -133,47 +120,6 @@ def render(
         pictures=pictures,
         notes=notes,
     )
-
-
-def find_pictures(results: Path, records: Sequence[RunRecord]) -> tuple[list[Picture], list[str]]:
-    """Returns the pictures there are, shrunk, and a sentence for each file that is none.
-
-    Looked at are the documentation's (in a checkout) and what `adacal show --pictures` drew of
-    these records.
-    """
-    titles = {
-        f"{Path(record.filename()).stem}.png": f"{record.dataset} / {record.model}: {record.label}"
-        + (f", T={record.T}" if record.uses_T else "")
-        for record in records
-    }
-    paths = sorted((CHECKOUT / "docs" / "pictures").glob("*.png"))
-    paths += [path for path in sorted((results / "pictures").glob("*.png")) if path.name in titles]
-    found, warnings = [], []
-    for path in paths[:MOST_PICTURES]:
-        try:
-            found.append(shrink(path, titles.get(path.name, f"documentation: {path.stem}")))
-        except OSError as error:
-            warnings.append(f"ignored: {path} is no picture ({error}); draw it again")
-    if len(paths) > MOST_PICTURES:
-        warnings.append(f"{len(paths) - MOST_PICTURES} more pictures are left out")
-    return found, warnings
-
-
-def shrink(path: Path, title: str) -> Picture:
-    """Returns a picture as WebP of at most `PICTURE_WIDTH` pixels across.
-
-    Raises:
-        OSError: the file is no picture.
-    """
-    from PIL import Image
-
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-    small.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
-    buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=72)
-    text = base64.b64encode(buffer.getvalue()).decode()
-    return Picture(title, f"data:image/webp;base64,{text}", small.width, small.height)
 
 
 def _asset(name: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from adacal.core.errors import DataError
 from adacal.suite.config import resolve
+from adacal.suite.environment import MISSING, Environment
 from adacal.suite.records import RunRecord
 from adacal.suite.runner import identify, measure
 from adacal.suite.session import Progress, Session, no_progress, thread_limit
@@ -98,7 +99,21 @@ def verify(
             f"{when} {env.commit[:10] or 'no commit'}{' with changes' if env.dirty else ''}"
             for when, env in (("then", old), ("now", new))
         )
+    explanation += _moved(old, new)
     return Verification(comparisons, exact, explanation)
+
+
+def _moved(old: Environment, new: Environment) -> str:
+    """Names the libraries that were of another version then, where the record knows them."""
+    if old.libraries is None or new.libraries is None:
+        return ""
+    then, now = old.versions(), new.versions()
+    moved = [
+        f"{name} {then.get(name, MISSING)} then, {now.get(name, MISSING)} now"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+    return f"; other versions: {', '.join(moved)}" if moved else ""
 
 
 def _numbers(record: RunRecord, now: RunRecord, exact: bool) -> Iterator[Comparison]:

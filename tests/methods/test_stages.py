@@ -83,3 +83,26 @@ def test_a_step_that_differs_in_anything_is_computed(change: dict[str, Any]) -> 
     other = built(stages, "adafire", **{**SEARCH, **change})
     assert stages.taken == []
     assert same(other, built(Stages(), "adafire", **{**SEARCH, **change}))
+
+
+def after(steps: int, of: int, name: str, **options: Any) -> torch.Tensor:
+    """What a network made for `of` steps answers after so many of them."""
+    with torch.no_grad():
+        return built(Stages(), name, T=of, **options).steps(INPUTS[:32])[steps - 1]
+
+
+@pytest.mark.parametrize("name", ["max_norm", "percentile_norm"])
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_thresholds_that_do_not_depend_on_T_give_runs_of_fewer_steps_on_the_way(
+    name: str, steps: int
+) -> None:
+    torch.testing.assert_close(after(steps, 8, name), after(steps, steps, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("snn_calibration_light", {}), ("burst", {"max_spikes": 2})],
+)
+def test_thresholds_set_for_T_do_not(name: str, options: dict[str, Any]) -> None:
+    on_the_way, alone = after(2, 8, name, **options), after(2, 2, name, **options)
+    assert (on_the_way - alone).abs().mean() > 0.01 * alone.abs().mean()

@@ -7,6 +7,7 @@ from typing import Any
 
 from adacal.suite.dispatch import Silent
 from adacal.suite.matrix import Cell, expand
+from adacal.suite.session import Progress
 from adacal.suite.store import RecordStore
 from suite.suite_toys import write_base
 
@@ -34,7 +35,11 @@ class Listening(Silent):
 
     def __init__(self, word: str = "", act: Any = None) -> None:
         self.states: list[str] = []
+        self.heard: list[tuple[str, str, int, int]] = []
         self.word, self.act = word, act
+
+    def cell_started(self, cell: Cell) -> Progress:
+        return lambda *words: self.heard.append((cell.name, *words))
 
     def cell_ended(self, cell: Cell, state: str, note: str) -> None:
         self.states.append(state)

@@ -11,6 +11,7 @@ SECONDS is how long a toy's conversion takes, LIMIT the largest file it may writ
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -59,6 +60,29 @@ class Nursery:
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline()
+
+
+def children(pid: int) -> dict[int, str]:
+    """Returns the running processes that a process started, each with its command line."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and _parent(int(folder.name)) == pid:
+            with contextlib.suppress(OSError):  # it has just ended
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Says whether a process is there and no zombie that nobody has buried yet."""
+    return _parent(pid) is not None
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(parent)
 
 
 def child(folder: str, seconds: str, limit: str, words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,8 @@ def test_settings_are_named_with_defaults_written_out(first: RunRecord, second: 
         ("machine", "threads", {"environment": {"threads": 99}}),
         ("machine", "processor", {"environment": {"processor": "abacus"}}),
         ("versions", "torch", {"environment": {"torch": "0.1"}}),
+        ("versions", "mmdet", {"environment": {"libraries": {"mmdet": "0.1"}}}),
+        ("versions", "tonic", {"environment": {"libraries": {"tonic": None}}}),
         ("data", "fingerprint", {"data_fingerprint": "toy:ffff"}),
         ("data", "which calibration samples", {"calibration": {"indices_sha256": "0" * 64}}),
         ("checkpoint", "sha256", {"checkpoint_sha256": "cd" * 32}),
@@ -67,6 +70,9 @@ def test_each_cause_is_told_apart(
         if isinstance(value, dict):
             if "dirty" in value:
                 value = {"dirty": not first.environment.dirty}
+            if "libraries" in value:
+                known = {**(first.environment.libraries or {}), **value["libraries"]}
+                value = {"libraries": {name: it for name, it in known.items() if it}}
             value = getattr(first, key).model_copy(update=value)
         update[key] = value
     found = diff(first, first.model_copy(update=update))
@@ -92,6 +98,20 @@ def test_plug_ins_of_other_versions_are_a_cause_and_older_records_do_not_know(
     older = diff(first.model_copy(update={"plug_ins": None}), using(new))
     assert older.causes == []
     assert older.notes[0].endswith("versions; not recorded in both: plug-ins.")
+
+
+def test_versions_of_libraries_are_not_compared_with_a_record_that_does_not_know_them(
+    first: RunRecord,
+) -> None:
+    assert first.environment.libraries is not None
+    assert first.environment.libraries["torchvision"] == metadata.version("torchvision")
+    unknown = first.environment.model_copy(update={"libraries": None})
+    older = diff(first.model_copy(update={"environment": unknown}), first)
+    assert older.causes == []
+    assert older.notes[0].endswith("versions; not recorded in both: versions of other libraries.")
+    other = unknown.model_copy(update={"torch": "0.1"})
+    (cause,) = diff(first.model_copy(update={"environment": other}), first).causes
+    assert (cause.kind, cause.what, cause.first) == ("versions", "torch", "0.1")
 
 
 def test_numbers_have_difference_and_ratio(first: RunRecord, second: RunRecord) -> None:

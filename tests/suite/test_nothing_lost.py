@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 
 from adacal.suite.store import RecordStore
-from suite.nursery import Nursery
+from suite.nursery import Nursery, children, runs
 from suite.suite_toys import write_base
 
 KILLS = 20
 CELL_S = 0.05
+GONE_S = 20.0
 MATRIX = """# toys
 tasks = ["toy_data"]
 models = ["toy_net"]
@@ -91,6 +93,44 @@ def test_a_matrix_killed_twenty_times_ends_with_the_records_of_an_undisturbed_ru
     assert numbers(results) == undisturbed
     assert not (results / "locks").exists()
     print(f"records after each kill: {found[1:]}")  # noqa: T201
+
+
+@pytest.mark.slow
+def test_a_killed_driver_takes_its_workers_along_and_what_they_sent_is_kept(
+    nursery: Nursery, folder: Path, undisturbed: dict[str, Any]
+) -> None:
+    results = folder / "workers"
+    words = ("matrix", folder / "toys.py", "--results", results, "--workers", 2, "--threads", 1)
+    delays = random.Random(20261127)
+    found = 0
+    # It is killed while the workers start, amid short cells, and amid two that would not end.
+    for seconds, wanted, delay in (
+        (CELL_S, "", delays.uniform(0.0, 1.5)),
+        (CELL_S, "records/*.json", delays.uniform(0.0, 10 * CELL_S)),
+        (10 * GONE_S, "locks/*", delays.uniform(0.0, 0.5)),
+    ):
+        shutil.rmtree(results / "locks", ignore_errors=True)
+        pid = nursery.start(folder, *words, seconds=seconds)
+        while wanted and len(list(results.glob(wanted))) < 2:
+            time.sleep(0.002)
+        time.sleep(delay)
+        started = children(pid)
+        os.kill(pid, signal.SIGKILL)
+        assert nursery.wait(pid) == -signal.SIGKILL  # it had not ended by itself
+        workers = [line for line in started.values() if "spawn_main" in line]
+        assert len(workers) == 2 or not wanted
+        until = time.monotonic() + GONE_S
+        while left := {one: line for one, line in started.items() if runs(one)}:
+            assert time.monotonic() < until, f"still there: {left}"
+            time.sleep(0.01)
+        assert len(numbers(results)) >= found
+        found = len(numbers(results))
+    assert 0 < found < CELLS
+    output = nursery.run(folder, *words)
+    assert output.startswith("exit code 0"), output
+    assert f"{CELLS - found} cells run, {found} recorded before, 0 failed" in output
+    assert numbers(results) == undisturbed
+    assert not (results / "locks").exists()
 
 
 def test_two_matrices_on_one_folder_share_the_work(

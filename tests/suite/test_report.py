@@ -12,19 +12,22 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from adacal.suite import report
+from adacal.suite import report, report_pictures
 from adacal.suite.cli import main
 from adacal.suite.config import resolve
 from adacal.suite.foreign import PlugIn
+from adacal.suite.places import CHECKOUT
 from adacal.suite.published import COLUMNS
 from adacal.suite.records import LayerCost, RunRecord
 from adacal.suite.report_data import Shared, page_data, run_data
+from adacal.suite.report_pictures import find_pictures
 from adacal.suite.report_published import find_published
 from adacal.suite.runner import measure
 from adacal.suite.session import Session
@@ -142,7 +145,7 @@ wait(() => document.documentElement.dataset.ready).then(async () => {
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A checkout whose documentation has no pictures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "CHECKOUT", tmp_path_factory.mktemp("checkout"))
+        patch.setattr(report_pictures, "CHECKOUT", tmp_path_factory.mktemp("checkout"))
         yield
 
 
@@ -169,7 +172,9 @@ def records(template: RunRecord) -> list[RunRecord]:
         fixed = {"energy": energy, "calibration": calibration}
         return template.model_copy(update={**values, **fixed, **more})
 
-    exits = template.timesteps.model_copy(update={"histogram": [0, 30, 10], "mean": 1.25})
+    exits = template.timesteps.model_copy(
+        update={"histogram": [0, 30, 10], "mean": 1.25, "metric_by_step": [70.0, 90.0]}
+    )
     return [
         make("ann0000000000000", "ann", "none", 4.0, T=1, uses_T=False, mean_max_spikes=None),
         make("quant00000000000", "quantized_ann", "quantised", 1.0, T=2),
@@ -299,14 +304,51 @@ def test_a_page_loads_nothing_from_outside(page: Path) -> None:
     assert links.found and all(link.startswith(("#", "data:image/webp")) for link in links.found)
 
 
-def test_pictures_are_shrunk_and_a_broken_one_is_named(
+def test_pictures_are_shrunk_and_a_broken_one_and_one_of_no_record_are_named(
     results: Path, records: list[RunRecord]
 ) -> None:
-    found, warnings = report.find_pictures(results, records)
+    found, warnings = find_pictures(results, records)
     assert [(picture.title, picture.width) for picture in found] == [
-        ("toy_data / toy_net: burst, T=2", report.PICTURE_WIDTH)
+        ("toy_data / toy_net: burst, T=2", report_pictures.PICTURE_WIDTH)
     ]
-    assert len(warnings) == 1 and "is no picture" in warnings[0] and "-burst-" in warnings[0]
+    orphan, broken = warnings
+    assert "of_no_record.png belongs to no record here; delete it" in orphan
+    assert "is no picture" in broken and "-burst-" in broken
+    ran = CliRunner().invoke(main, ["report", "--results", str(results)])
+    assert orphan in ran.stderr and orphan not in ran.stdout
+
+
+def test_a_task_that_no_record_has_a_picture_of_shows_the_documentations(
+    results: Path, records: list[RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "docs" / "pictures"
+    folder.mkdir(parents=True)
+    for name in ("boxes.png", "masks.png", "recordings.png", "plot.png"):
+        Image.new("RGB", (20, 30), "red").save(folder / name)
+    listed = {"segmentation": "masks.png", "detection": "boxes.png", "events": "recordings.png"}
+    (folder / "tasks.json").write_text(json.dumps(listed))
+    monkeypatch.setattr(report_pictures, "CHECKOUT", tmp_path)
+    detected = records[0].model_copy(update={"task": "detection"})
+    found, _ = find_pictures(results, [*records, detected])
+    assert [picture.title for picture in found] == [
+        "toy_data / toy_net: burst, T=2",  # of the task `events`, so the documentation's is not
+        "detection, an example of the documentation",
+    ]
+    found, _ = find_pictures(tmp_path, records)
+    assert [picture.title for picture in found] == ["events, an example of the documentation"]
+
+
+def test_every_task_with_committed_records_has_a_picture_in_the_documentation() -> None:
+    pictures = CHECKOUT / "docs" / "pictures"
+    listed = json.loads((pictures / "tasks.json").read_text(encoding="utf-8"))
+    paths = (CHECKOUT / "results" / "records").glob("*.json")
+    starts = [path.read_text(encoding="utf-8")[:500] for path in paths]
+    found = [re.search(r'"task": "(\w+)"', start) for start in starts]
+    assert {task[1] for task in found if task} == set(listed) and all(found)
+    for name in listed.values():
+        assert report_pictures.shrink(pictures / name, name).width > 300
 
 
 def test_a_page_that_grows_too_big_leaves_out_layers_then_pictures_and_says_so(
@@ -382,7 +424,9 @@ def test_a_browser_sorts_filters_and_shows_where_a_row_comes_from(
     assert seen["open"] and seen["closed"] and seen["seed"] == "seed 1"
     assert "adacal verify burst2s00000000a" in seen["run"] and "toy_data:0123456789" in seen["run"]
     assert "plug-instoys (no package; sha256 abababababab): task toy_task" in seen["run"]
-    assert seen["figures"] >= 4  # φ, ratio, rate, exits
+    assert f"torchvision {metadata.version('torchvision')}" in seen["run"]
+    assert seen["figures"] >= 5  # φ, ratio, rate, after each step, exits
+    assert "set for all 2 steps: step t of this run is not a run at T=t" in seen["run"]
     assert seen["other"] == ["light", "burst"]  # by name, falling, T=2 only
     # The curves: few methods are all drawn in full, of many the front and each one's best row.
     assert seen["few"][0] == [0, 4] and seen["few"][1].startswith("Drawn in full: every row.")

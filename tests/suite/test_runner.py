@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,20 @@ def test_verifying_elsewhere_allows_what_rounding_may_tip() -> None:
     assert not outcome.exact
     assert outcome.ok
     assert "another processor" in outcome.explanation
+
+
+def test_verifying_names_libraries_of_other_versions_and_a_record_may_know_none() -> None:
+    record = measure(resolve(raw_config()), Session())
+    known = {**(record.environment.libraries or {}), "scipy": "0.1", "gone": "2"}
+    moved = record.environment.model_copy(update={"libraries": known})
+    outcome = verify(record.model_copy(update={"environment": moved}))
+    assert outcome.ok and outcome.exact
+    now = metadata.version("scipy")
+    words = f"; other versions: gone 2 then, not installed now, scipy 0.1 then, {now} now"
+    assert outcome.explanation.endswith(words)
+    unknown = record.environment.model_copy(update={"libraries": None})
+    older = verify(record.model_copy(update={"environment": unknown}))
+    assert older.ok and older.exact and "versions" not in older.explanation
 
 
 def test_verifying_with_other_data_is_refused() -> None:

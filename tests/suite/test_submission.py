@@ -147,6 +147,11 @@ def test_what_is_amiss_is_named(
     assert sentence in what(folder, check)
 
 
+def test_a_record_from_before_libraries_were_noted_passes(folder: Path) -> None:
+    edit(folder, environment__libraries=None)
+    assert set(states(folder).values()) <= {"pass", "note"}
+
+
 def test_modules_of_a_strangers_config_are_imported_only_when_trusted(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,5 +180,7 @@ Page.bySteps = (values, ann) => {
     marks: [Plot.ruleY([ann], { strokeDasharray: "5 4" }), Plot.line(rows, { x: "step", y: "value", stroke: "var(--hue-0)" }),
       Plot.dot(rows, { x: "step", y: "value", fill: "var(--hue-0)", r: 3 })],
   });
-  return Page.make("figure", {}, Page.make("figcaption", {}, "this run after each of its steps; the dashed line is the ANN"), plot);
+  return Page.make("figure", {}, Page.make("figcaption", {}, "this run after each of its steps; the dashed line is the ANN"), plot,
+    Page.make("p", { class: "small" }, `Thresholds are set for all ${rows.length} steps: step t of this run is not a run at T=t, `
+      + "except where thresholds do not depend on T (max_norm, percentile_norm)."));
 };

@@ -172,7 +172,8 @@ Page.origin = (id, run) => {
     ["data fingerprint", shared(run.data)], ["checkpoint sha256", shared(run.checkpoint) || "none"],
     ["calibration", `${run.calibration.samples} samples in ${Page.number(run.calibration.seconds, 1)} s; `
       + `sha256 of their positions ${shared(run.calibration.indices_sha256)}`],
-    ["versions", `adacal ${place.adacal}, torch ${place.torch}, numpy ${place.numpy}, Python ${place.python}`],
+    ["versions", `adacal ${place.adacal}, torch ${place.torch}, numpy ${place.numpy}, Python ${place.python}`
+      + Object.entries(place.libraries ?? {}).map(([name, version]) => `, ${name} ${version}`).join("")],
     ["plug-ins", run.plug_ins === null ? "not recorded then" : shared(run.plug_ins).join("; ") || "none"],
     ["commit", place.commit ? place.commit + (place.dirty ? ", with changes" : "") : "unknown"],
     ["machine", `${place.accelerator || place.processor}, ${place.platform}, ${place.device}, ${Page.threads(place)}`],
