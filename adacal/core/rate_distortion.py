@@ -8,7 +8,8 @@ over channels, so one λ, found by bisection, spends a budget best on all of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -42,7 +43,24 @@ POINTS = 16
 """Points of the curve that is noted."""
 
 
-def rate_distortion(
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a search found.
+
+    Attributes:
+        tables: what it chose from.
+        before: the network as it was.
+        after: its choice.
+        tried: sets thresholds by site, calibrates and measures.
+    """
+
+    tables: ChannelTables
+    before: Trial
+    after: Trial
+    tried: Callable[[Mapping[str, Tensor]], Trial]
+
+
+def search(
     network: SpikingNetwork,
     batches: Sequence[Any],
     *,
@@ -59,7 +77,7 @@ def rate_distortion(
     divergence: Callable[[Any, Any], Tensor] = symmetric_kl,
     generator: torch.Generator | None = None,
     **calibration_options: Any,
-) -> dict[str, Any]:
+) -> Search:
     """Chooses θ per channel: the least change at a given cost, or the least cost at a given change.
 
     The tables know the ANN's activations; what the converted network really spends and loses is
@@ -120,8 +138,8 @@ def rate_distortion(
     )
     options = {**calibration_options, "threshold": "keep", "divergence": divergence}
 
-    def tried(choice: Tensor) -> Trial:
-        for name, threshold in tables.thresholds(choice).items():
+    def tried(thresholds: Mapping[str, Tensor]) -> Trial:
+        for name, threshold in thresholds.items():
             neuron = network.neurons[name]
             neuron.threshold = threshold.to(inputs.device)
             neuron.max_spikes, neuron.ratio = max_spikes, 1.0
@@ -129,37 +147,15 @@ def rate_distortion(
         calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
         return judge.measure()
 
+    def of(choice: Tensor) -> Trial:
+        return tried(tables.thresholds(choice))
+
     if budget is not None:
-        after = _spent_within(budget, tables, tried)
-        fits = [trial.cost <= (1 + CLOSE) * budget for trial in (before, after)]
-        better = before.nearer_by(after) > SURE
+        after = _spent_within(budget, tables, of)
     else:
         assert max_drop is not None
-        after = _cheapest_within(max_drop, tables, tried)
-        fits = [trial.drop <= max_drop for trial in (before, after)]
-        better = before.cost <= after.cost
-    stays = fits[0] and (better or not fits[1])
-    (before if stays else after).restore(network)
-    return {
-        "budget": budget,
-        "max_drop": max_drop,
-        "within_limit": any(fits),
-        "cost_unit": unit,
-        "cost": after.cost,
-        "cost_before": before.cost,
-        "kept_as_it_was": stays,
-        "check_samples": (seen if unseen is None else unseen).shape[int(network.stream)],
-        "divergence_before": before.divergence,
-        "divergence": after.divergence,
-        "nearer_by": after.nearer_by(before),
-        "drop_before": before.drop,
-        "drop": after.drop,
-        "mean_threshold": {
-            name: float(torch.as_tensor(neuron.threshold).mean())
-            for name, neuron in network.neurons.items()
-        },
-        "curve": curve(tables),
-    }
+        after = _cheapest_within(max_drop, tables, of)
+    return Search(tables=tables, before=before, after=after, tried=tried)
 
 
 def check_options(

@@ -38,12 +38,14 @@ class Trial:
         cost: pJ or spikes a sample, on the samples that the tables saw.
         divergences: d / (1 + d) of the samples that they did not see, shape [B]: bounded, or the
             few samples that are wrong would decide alone.
+        seen: the same of the samples that they saw, shape [S].
         drop: points; see `Judge.measure`.
         neurons, weight_changes: what to put back.
     """
 
     cost: float
     divergences: Tensor
+    seen: Tensor
     drop: float
     neurons: Mapping[str, BurstNeuron]
     weight_changes: Mapping[str, Tensor]
@@ -118,6 +120,7 @@ class Judge:
         return Trial(
             cost=_of_report(meter.report(), self._unit),
             divergences=bounded[-1],
+            seen=bounded[0],
             drop=100 * float(torch.cat(wrong).mean()),
             neurons={name: replace(neuron) for name, neuron in network.neurons.items()},
             weight_changes=dict(network.weight_changes),
