@@ -40,6 +40,7 @@ SHARES = (0.5,)
 """Of the way from the uniform network's log θ to the choice's."""
 LIMIT = 1.01
 """Of the budget; what the search allows itself."""
+CHECK = 0.25  # the search's default
 BETTER, HARM = 0.98, 1.02
 WHERE_IT_FAILS = "resnet20 T=4"
 Rows = Mapping[str, Mapping[str, Any]]
@@ -78,6 +79,28 @@ def nearest(part: str) -> Rule:
     return lambda rows: max(rows, key=lambda name: rows[name][f"gain_{part}"][0])
 
 
+def nearest_if_doubtful(part: str, errors: float) -> Rule:
+    """Looks for the nearest only where the choice does not beat the uniform network by so many."""
+
+    def rule(rows: Rows) -> str:
+        mean, error = rows["uniform"][f"gain_{part}"]
+        return nearest("all")(rows) if -mean <= errors * error else "choice"
+
+    return rule
+
+
+def nearest_if_level(rows: Rows) -> str:
+    """Looks for the nearest only where the choice has more than half the uniform's divergence."""
+    choice = _of_all(rows["choice"])
+    doubtful = choice > 0.5 * (choice - rows["uniform"]["gain_all"][0])
+    return nearest("all")(rows) if doubtful else "choice"
+
+
+def _of_all(row: Mapping[str, Any]) -> float:
+    seen = round(SAMPLES * (1 - CHECK))
+    return (seen * row["seen"] + (SAMPLES - seen) * row["unseen"]) / SAMPLES
+
+
 def always(name: str) -> Rule:
     """Takes the same network everywhere."""
     return lambda _: name
@@ -96,6 +119,9 @@ RULES: dict[str, Rule] = {
     "all or fewer": nearer_or_fewer,
     "nearest, unseen": nearest("unseen"),
     "nearest, all": nearest("all"),
+    "doubtful, unseen": nearest_if_doubtful("unseen", 2),
+    "doubtful, all": nearest_if_doubtful("all", 2),
+    "level": nearest_if_level,
     "between": always("shrunk 0.5"),
     "uniform": always("uniform"),
 }
