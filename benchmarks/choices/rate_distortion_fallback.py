@@ -33,13 +33,10 @@ from ssc_limits import MODELS
 from torch import Tensor
 
 from adacal.core.network import SpikingNetwork
-from adacal.core.rate_distortion import Search, search
+from adacal.core.rate_distortion import CLOSE, search
+from adacal.core.shrinkage import halfway
 from adacal.core.trials import Trial
 
-SHARES = (0.5,)
-"""Of the way from the uniform network's log θ to the choice's."""
-LIMIT = 1.01
-"""Of the budget; what the search allows itself."""
 CHECK = 0.25  # the search's default
 BETTER, HARM = 0.98, 1.02
 WHERE_IT_FAILS = "resnet20 T=4"
@@ -77,6 +74,23 @@ def nearer_or_fewer(rows: Rows) -> str:
 def nearest(part: str) -> Rule:
     """Takes the nearest of all networks, those between included."""
     return lambda rows: max(rows, key=lambda name: rows[name][f"gain_{part}"][0])
+
+
+def sure(errors: float, halved: bool = False) -> Rule:
+    """Takes the nearest of all samples if it beats the choice there by some standard errors.
+
+    `halved`: looks for it only where the choice has not halved the uniform network's divergence on
+    the samples kept back.
+    """
+
+    def rule(rows: Rows) -> str:
+        if halved and rows["choice"]["unseen"] <= 0.5 * rows["uniform"]["unseen"]:
+            return "choice"
+        name = nearest("all")(rows)
+        mean, error = rows[name]["gain_all"]
+        return name if mean > errors * error else "choice"
+
+    return rule
 
 
 def nearest_if_doubtful(part: str, errors: float) -> Rule:
@@ -122,7 +136,11 @@ RULES: dict[str, Rule] = {
     "doubtful, unseen": nearest_if_doubtful("unseen", 2),
     "doubtful, all": nearest_if_doubtful("all", 2),
     "level": nearest_if_level,
-    "between": always("shrunk 0.5"),
+    "sure, 1 error": sure(1),
+    "sure, 2 errors": sure(2),
+    "halved or 1 error": sure(1, halved=True),
+    "halved or 2 errors": sure(2, halved=True),
+    "halfway": always("halfway"),
     "uniform": always("uniform"),
 }
 
@@ -141,35 +159,14 @@ def noted(trial: Trial, base: Trial) -> dict[str, Any]:
     }
 
 
-def between(found: Search, share: float) -> dict[str, Tensor]:
-    """Returns thresholds between those of the uniform network and those of the choice."""
-    thresholds = {}
-    for name, neuron in found.after.neurons.items():
-        end = torch.as_tensor(neuron.threshold).flatten()
-        start = torch.as_tensor(found.before.neurons[name].threshold).flatten().expand_as(end)
-        thresholds[name] = (share * end.log() + (1 - share) * start.log()).exp()
-    return thresholds
-
-
-def shrunk(found: Search, share: float, budget: float) -> Trial:
-    """Returns a trial between both, with θ of all channels scaled once to the budget."""
-    thresholds = between(found, share)
-    trial = found.tried(thresholds)
-    scaled = {name: theta * (trial.cost / budget) for name, theta in thresholds.items()}
-    again = found.tried(scaled)
-    fitting = [each for each in (trial, again) if each.cost <= LIMIT * budget]
-    return min(fitting or [again], key=lambda each: float(each.seen.mean()))
-
-
 def measured(of: Case) -> dict[str, Any]:
     """Returns what all rules need of one case, and what is lost on held-out samples."""
     network, inputs = of.uniform(SAMPLES)
     found = search(network, [inputs], budget=of.budget, max_spikes=START)
     rows = {"choice": _row(of, network, found.after, found.after)}
     rows["uniform"] = {**noted(found.before, found.after), "held_out": of.before}
-    for share in SHARES:
-        trial = shrunk(found, share, of.budget)
-        rows[f"shrunk {share}"] = _row(of, network, trial, found.after)
+    trial = halfway(found.before, found.after, of.budget, (1 + CLOSE) * of.budget, found.tried)
+    rows["halfway"] = _row(of, network, trial, found.after)
     return rows
 
 
