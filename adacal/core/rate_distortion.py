@@ -74,7 +74,7 @@ def rate_distortion(
     A choice under a budget that has not halved the divergence of the network as it was, on samples
     the tables have not seen, is in doubt. It is then compared with that network and with one
     halfway between both; whichever is nearest to the ANN on all samples is kept in its place if it
-    is so beyond doubt. Under a drop the network as it was stays if it is within it for less.
+    is so by a standard error. Under a drop the network as it was stays if it is within it for less.
 
     Args:
         network: changed in place: thresholds and `max_spikes`, then recalibrated. What it was

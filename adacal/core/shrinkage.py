@@ -19,7 +19,7 @@ SHARE = 0.5
 """Of the way from the log θ of the network as it was to that of the choice."""
 HALVED = 0.5
 """Of the former divergence, on samples kept back: a choice that has more of it is in doubt."""
-SURE = 2.0
+SURE = 1.0
 """Standard errors by which another network must be nearer to the ANN, on all samples, to be kept
 in the place of the choice."""
 
@@ -63,6 +63,6 @@ def between(before: Trial, choice: Trial, share: float = SHARE) -> dict[str, Ten
 
 
 def nearest(choice: Trial, others: list[Trial]) -> Trial:
-    """Returns the nearest to the ANN on all samples if it beats the choice beyond doubt."""
+    """Returns the nearest to the ANN on all samples if it beats the choice by `SURE` errors."""
     found = min([choice, *others], key=lambda trial: float(trial.everywhere.mean()))
     return found if found.nearer_by(choice, everywhere=True) > SURE else choice

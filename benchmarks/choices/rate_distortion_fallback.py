@@ -9,7 +9,8 @@ The criterion, fixed before the first case: a rule is taken in the place of the 
 uniform network back where it is nearer on the samples kept back by two standard errors) only if on
 ResNet-20 at T=4, where that fails, the geometric mean of the held-out divergence over the present
 rule's is below 0.98 and in no other group (LeNet, ResNet-20 at T=2) above 1.02. Of several, the one
-of least mean over all cases; within 0.01 of that, the one that calibrates least.
+of least mean over all cases; within 0.01 of that, the one that calibrates least. The rules `level`,
+`sure` and `halved` were thought of when 2, 2 and 28 of the 52 cases had been read.
 
     python benchmarks/choices/rate_distortion_fallback.py measure CASES.jsonl   # resumes
     python benchmarks/choices/rate_distortion_fallback.py choose CASES.jsonl
@@ -196,7 +197,7 @@ def choose(lines: list[dict[str, Any]]) -> None:
     print(f"{'rule':>17}" + "".join(f"{group:>20}" for group in [*groups, "all"]) + "   agreement")
     for name, rule in RULES.items():
         ratios: dict[str, list[float]] = defaultdict(list)
-        agreement, back = 0.0, 0
+        agreement, back, more = 0.0, 0, 0
         for line in lines:
             rows = line["rows"]
             kept, base = rule(rows), RULES[PRESENT](rows)
@@ -205,6 +206,7 @@ def choose(lines: list[dict[str, Any]]) -> None:
             ratios[group_of(line)].append(ratio)
             agreement += (new["agreement_pct"] - old["agreement_pct"]) / len(lines)
             back += kept != base
+            more += calibrates(name, rows)
         ratios["all"] = [ratio for each in groups for ratio in ratios[each]]
         means = {group: math.exp(sum(r) / len(r)) for group, r in ratios.items()}
         cells = [f"{means[g]:.3f} ({math.exp(max(ratios[g])):.2f})" for g in [*groups, "all"]]
@@ -213,11 +215,30 @@ def choose(lines: list[dict[str, Any]]) -> None:
         )
         print(
             f"{name:>17}" + "".join(f"{cell:>20}" for cell in cells) + f"{agreement:>+12.2f}"
-            f"  {back} differ{'  allowed' if allowed else ''}"
+            f"  {back:>2} differ, {more:>2} halfway{'  allowed' if allowed else ''}"
         )
     print(
         f"{len(lines)} cases; held-out divergence over the present rule's, geometric mean (worst)"
     )
+
+
+def calibrates(name: str, rows: Rows) -> bool:
+    """Returns whether a rule needs the network halfway in a case: where it falls back on it.
+
+    Found by a network halfway that is as near as can be; a rule that does not take that one then
+    does not look for it.
+    """
+    best = {**rows["halfway"]}
+    best.update({f"gain_{part}": [1.0, 0.0] for part in ("seen", "unseen", "all")})
+    return RULES[name]({**rows, "halfway": best}) == "halfway"
+
+
+def within_budget(line: Mapping[str, Any]) -> bool:
+    """Returns whether the uniform network keeps to the budget on the samples that tables see.
+
+    It is measured on all calibration samples, so it may not; then nothing is compared.
+    """
+    return bool(line["rows"]["uniform"]["cost"] <= (1 + CLOSE) * line["budget"])
 
 
 def group_of(line: Mapping[str, Any]) -> str:
@@ -240,7 +261,8 @@ def main() -> None:
     parser.add_argument("--phi", nargs="+", type=int, default=[1, 2, 4])
     options = parser.parse_args()
     if options.what == "choose":
-        choose([json.loads(line) for line in options.path.read_text().splitlines()])
+        lines = [json.loads(line) for line in options.path.read_text().splitlines()]
+        choose([line for line in lines if within_budget(line)])
         return
     asked = product(options.draws, options.phi, options.models, options.T, options.sets)
     names = ("draw", "phi", "model", "T", "dataset")
