@@ -9,8 +9,9 @@ The criterion, fixed before the first case: a rule is taken in the place of the 
 uniform network back where it is nearer on the samples kept back by two standard errors) only if on
 ResNet-20 at T=4, where that fails, the geometric mean of the held-out divergence over the present
 rule's is below 0.98 and in no other group (LeNet, ResNet-20 at T=2) above 1.02. Of several, the one
-of least mean over all cases; within 0.01 of that, the one that calibrates least. The rules `level`,
-`sure` and `halved` were thought of when 2, 2 and 28 of the 52 cases had been read.
+of least mean over all cases; within 0.01 of that, the one that calibrates least. The rules
+`doubtful` and `level` were thought of when 2 of the 52 cases had been read, `sure` and `halved`
+when 28 had.
 
     python benchmarks/choices/rate_distortion_fallback.py measure CASES.jsonl   # resumes
     python benchmarks/choices/rate_distortion_fallback.py choose CASES.jsonl
