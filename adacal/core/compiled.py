@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adacal.core.dense import Dense, along, dense, like
+
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
 
@@ -37,27 +39,6 @@ _PLANS = 8
 """Shapes of current that parameters are kept laid out for."""
 
 Scan = Callable[..., None]
-
-
-@dataclass(frozen=True)
-class _Dense:
-    """A current whose steps lie dense in memory.
-
-    Attributes:
-        order: dimensions of a step from the widest stride to the narrowest.
-        sizes: sizes of a step in that order.
-    """
-
-    order: tuple[int, ...]
-    sizes: tuple[int, ...]
-
-    def rows(self, channel: int | None, rows: int) -> tuple[int, int, int]:
-        """Returns (outer, channels, inner) of a step, channels None if there is one threshold."""
-        if channel is None:
-            total = math.prod(self.sizes)
-            return rows, 1, total // rows
-        at = self.order.index(channel)
-        return math.prod(self.sizes[:at]), self.sizes[at], math.prod(self.sizes[at + 1 :])
 
 
 def scan(
@@ -99,7 +80,7 @@ class _Plan:
         start: initial potentials likewise; None if they vary along more than thresholds do.
     """
 
-    layout: _Dense
+    layout: Dense
     outer: int
     channels: int
     row: int
@@ -121,12 +102,12 @@ def _plan(current: Tensor, neuron: BurstParameters) -> _Plan | None:
 
 
 def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
-    layout, initial = _dense(first), neuron.initial_potential
-    along = _along(neuron.threshold, first) | _along(neuron.shift, first)
+    layout, initial = dense(first), neuron.initial_potential
+    varying = along(neuron.threshold, first) | along(neuron.shift, first)
     values = (neuron.threshold, neuron.shift, initial)
-    if layout is None or len(along) > 1 or any(_foreign(value) for value in values):
+    if layout is None or len(varying) > 1 or any(_foreign(value) for value in values):
         return None
-    outer, channels, inner = layout.rows(next(iter(along), None), first.shape[0])
+    outer, channels, inner = layout.rows(next(iter(varying), None), first.shape[0])
     by_row = inner < _SHORT and channels > 1
 
     def laid(value: Tensor) -> Any:
@@ -141,7 +122,7 @@ def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
         by_row=int(by_row),
         threshold=laid(neuron.threshold),
         shift=laid(torch.zeros(1) if neuron.shift is None else neuron.shift),
-        start=laid(initial) if _along(initial, first) <= along else None,
+        start=laid(initial) if along(initial, first) <= varying else None,
     )
 
 
@@ -161,10 +142,10 @@ def _run(
     layout, steps = plan.layout, current.shape[0]
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
         return None
-    counts = _like(current, layout) if out is None else out
+    counts = like(current, layout) if out is None else out
     start, potential, memory = plan.start, _NOTHING, _NO_NUMBERS
     if membrane is not None or start is None or keep:
-        potential = _like(current[0], layout)
+        potential = like(current[0], layout)
         memory = _memory(potential, layout)
     if membrane is not None or start is None:  # goes on from there, or starts place by place
         potential.copy_(neuron.initial_potential if membrane is None else membrane)
@@ -208,39 +189,11 @@ def _spread(kernel: Scan, arguments: tuple[Any, ...], outer: int, elements: int)
         thread.join()
 
 
-def _along(value: Tensor | None, step: Tensor) -> set[int]:
-    """The dimensions of a step that a parameter varies along."""
-    if value is None:
-        return set()
-    missing = step.dim() - value.dim()
-    return {missing + dim for dim, size in enumerate(value.shape) if size > 1}
-
-
 def _foreign(value: Tensor | None) -> bool:
     return value is not None and (value.dtype is not torch.float32 or value.device.type != "cpu")
 
 
-def _dense(step: Tensor) -> _Dense | None:
-    """How one step lies in memory; None if there are gaps or overlaps."""
-    strides = step.stride()
-    order = sorted(range(step.dim()), key=lambda dim: (-strides[dim], dim))
-    expected = 1
-    for dim in reversed(order):
-        if step.shape[dim] != 1 and step.stride(dim) != expected:
-            return None
-        expected *= step.shape[dim]
-    return _Dense(tuple(order), tuple(step.shape[dim] for dim in order))
-
-
-def _like(tensor: Tensor, layout: _Dense) -> Tensor:
-    """An empty tensor whose steps lie in memory as a layout says, one after the other."""
-    steps = tensor.dim() - len(layout.order)
-    empty = tensor.new_empty(*tensor.shape[:steps], *layout.sizes)
-    places = [steps + layout.order.index(dim) for dim in range(len(layout.order))]
-    return empty.permute(*range(steps), *places)
-
-
-def _memory(tensor: Tensor, layout: _Dense) -> Any:
+def _memory(tensor: Tensor, layout: Dense) -> Any:
     """All memory of a tensor as a flat numpy array."""
     step = math.prod(layout.sizes)
     steps = tensor.shape[0] if tensor.dim() > len(layout.order) else 1

@@ -61,7 +61,12 @@ def burst_scan(
     >>> counts.flatten().tolist(), membrane.item()
     ([1.0, 2.0, 1.0], 0.25)
     """
-    found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep)
+    if current.is_cuda:
+        from adacal.core import triton_scan  # loads Triton
+
+        found = triton_scan.scan(current, neuron, membrane, out, scaled=scaled, keep=keep)
+    else:
+        found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep)
     if found is not None:
         return found
     return plain_scan(current, neuron, membrane, out=out, scaled=scaled)

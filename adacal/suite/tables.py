@@ -144,7 +144,8 @@ def one_csv(found: Sequence[Board], wanted: Sequence[str] = ()) -> str:
 
 
 def _frame(board: Board, wanted: Sequence[str]) -> pd.DataFrame:
-    rows = board.rows.rename(columns=_csv_names(board))
+    # A CSV names a row once: readers match it with the other tables by its label there.
+    rows = board.rows.drop(columns="record_label").rename(columns=_csv_names(board))
     if wanted:
         fields = [field for column in choose(board, wanted) for field in column.fields]
         rows = rows[[_csv_names(board).get(field, field) for field in dict.fromkeys(fields)]]

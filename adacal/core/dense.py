@@ -1,0 +1,57 @@
+"""How the steps of a current lie in memory, for scans that walk through it by themselves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A current whose steps lie dense in memory.
+
+    Attributes:
+        order: dimensions of a step from the widest stride to the narrowest.
+        sizes: sizes of a step in that order.
+    """
+
+    order: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def rows(self, channel: int | None, rows: int) -> tuple[int, int, int]:
+        """Returns (outer, channels, inner) of a step, channels None if there is one threshold."""
+        if channel is None:
+            total = math.prod(self.sizes)
+            return rows, 1, total // rows
+        at = self.order.index(channel)
+        return math.prod(self.sizes[:at]), self.sizes[at], math.prod(self.sizes[at + 1 :])
+
+
+def dense(step: Tensor) -> Dense | None:
+    """How one step lies in memory; None if there are gaps or overlaps."""
+    strides = step.stride()
+    order = sorted(range(step.dim()), key=lambda dim: (-strides[dim], dim))
+    expected = 1
+    for dim in reversed(order):
+        if step.shape[dim] != 1 and step.stride(dim) != expected:
+            return None
+        expected *= step.shape[dim]
+    return Dense(tuple(order), tuple(step.shape[dim] for dim in order))
+
+
+def like(tensor: Tensor, layout: Dense) -> Tensor:
+    """An empty tensor whose steps lie in memory as a layout says, one after the other."""
+    steps = tensor.dim() - len(layout.order)
+    empty = tensor.new_empty(*tensor.shape[:steps], *layout.sizes)
+    places = [steps + layout.order.index(dim) for dim in range(len(layout.order))]
+    return empty.permute(*range(steps), *places)
+
+
+def along(value: Tensor | None, step: Tensor) -> set[int]:
+    """The dimensions of a step that a parameter varies along."""
+    if value is None:
+        return set()
+    missing = step.dim() - value.dim()
+    return {missing + dim for dim, size in enumerate(value.shape) if size > 1}
