@@ -1,113 +1,97 @@
-"""Draws what rate-distortion thresholds buy, and writes the page's table, from the records.
+"""Draws what rate-distortion thresholds buy, and writes the page's tables, from the records.
 
 python docs/rate_distortion_page.py
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
+import rate_distortion_predicted as prediction
 from marked import filled
+from rate_distortion_rows import CHECKOUT, OURS, UNIFORM, of, saved, side_by_side, with_exit
 
-from adacal.core.energy import ACCUMULATE_PJ
-from adacal.suite.store import RecordStore, write_replacing
+from adacal.suite.records import RunRecord
+from adacal.suite.store import write_replacing
 
-CHECKOUT = Path(__file__).resolve().parents[1]
 PAGE = CHECKOUT / "docs" / "rate-distortion.md"
 PICTURE = CHECKOUT / "docs" / "pictures" / "rate_distortion.png"
-T = 2
-PLACES = [("mnist_photos", "resnet20"), ("mnist5k", "resnet20"), ("mnist_photos", "lenet"),
-          ("mnist5k", "lenet")]  # fmt: skip
-DRAWN = PLACES[0]
+PREDICTED = CHECKOUT / "docs" / "pictures" / "rate_distortion_predicted.png"
+DROPS = CHECKOUT / "results" / "choices" / "max_drop.jsonl"
+DRAWN = ("mnist_photos", "resnet20")
+DRAWN_STEPS = (2, 4)
 FAMILIES = {
-    "uniform φ": ("snn_calibration_light", "burst(max_spikes=2)", "burst(max_spikes=4)"),
+    "uniform φ": tuple(UNIFORM.values()),
     "AdaFire": ("adafire(budget=2)", "adafire"),
-    "rate-distortion": tuple(
-        f"rate_distortion({budget}max_spikes=16)" for budget in ("budget=1, ", "budget=2, ", "")
-    ),
+    "rate-distortion": tuple(OURS.values()),
+    "quantised ANN": tuple(f"quantized_ann(max_spikes={phi})" for phi in OURS),
 }
-OURS = FAMILIES["rate-distortion"]
-Row = tuple[float, float, float]
-
-
-def measured(dataset: str, model: str) -> dict[str, list[Row]]:
-    """Returns (energy of accumulates in µJ, accuracy in %, divergence) of every seed by label.
-
-    Only seeds that all rows have which are compared, so that each row is of the same samples.
-    """
-    found: dict[str, dict[int, Row]] = defaultdict(dict)
-    for record in RecordStore(CHECKOUT / "results").read_all()[0]:
-        if (record.dataset, record.model, record.T) == (dataset, model, T):
-            energy = record.energy.sops * ACCUMULATE_PJ / 1e6
-            row = (energy, record.snn["accuracy_pct"], record.divergence)
-            found[record.label][record.seed] = row
-    of_ours = [set(found[label]) for label in OURS]
-    seeds = sorted(set.intersection(*of_ours))
-    return {
-        label: [rows[seed] for seed in seeds]
-        for label, rows in found.items()
-        if seeds and set(seeds) <= set(rows)
-    }
-
-
-def mean(rows: Sequence[Row]) -> Row:
-    """Returns the mean of each column."""
-    energy, accuracy, divergence = (sum(column) / len(rows) for column in zip(*rows, strict=True))
-    return energy, accuracy, divergence
-
-
-def table() -> str:
-    """Returns the rows of ours beside those of the uniform φ whose cost they may spend."""
-    lines = [
-        "| set, network, calibration seeds | uniform φ | µJ | accuracy | divergence "
-        "| rate-distortion, µJ | accuracy | divergence |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for dataset, model in PLACES:
-        rows = measured(dataset, model)
-        for phi, uniform, ours in zip((1, 2, 4), FAMILIES["uniform φ"], OURS, strict=True):
-            if uniform in rows and ours in rows:
-                cells = [
-                    f"{energy:.{2 if energy < 10 else 1}f} | {accuracy:.1f} % | {apart:.3f}"
-                    for energy, accuracy, apart in (mean(rows[uniform]), mean(rows[ours]))
-                ]
-                name = f"{dataset}, {model}, {len(rows[ours])}"
-                lines.append(f"| {name} | {phi} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
 
 
 def written(text: str) -> str:
-    """Returns the page with its table made anew."""
-    return filled(text, {"rate distortion": table()})
+    """Returns the page with its tables made anew."""
+    return filled(
+        text,
+        {
+            "resnet20": side_by_side("resnet20"),
+            "lenet": side_by_side("lenet"),
+            "exit": with_exit("resnet20"),
+            "saved": saved(),
+            "predicted": prediction.table(),
+            "drops": drops(),
+        },
+    )
+
+
+def drops() -> str:
+    """Returns the table of `benchmarks/choices/max_drop.py`."""
+    sys.path.insert(0, str(CHECKOUT / "benchmarks" / "choices"))
+    try:
+        import max_drop
+    finally:
+        sys.path.pop(0)
+    return max_drop.table(max_drop.read(DROPS))
+
+
+def means(records: Sequence[RunRecord]) -> tuple[float, float, float]:
+    """Returns the whole energy in µJ, accuracy in percent and divergence, means of the seeds."""
+    energy = fmean(record.energy.energy_pj["per_spike"] for record in records) / 1e6
+    correct = fmean(record.snn["accuracy_pct"] for record in records)
+    return energy, correct, fmean(record.divergence for record in records)
 
 
 def draw(path: Path) -> None:
-    """Writes the picture."""
+    """Writes the picture: accuracy above, divergence below, a column for each T."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 2.8), dpi=110, layout="constrained")
+    figure = Figure(figsize=(7.2, 5.0), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    accuracy, divergence = figure.subplots(1, 2)
-    rows = measured(*DRAWN)
-    for (family, labels), mark in zip(FAMILIES.items(), "os^", strict=True):
-        shown = sorted(mean(rows[label]) for label in labels if label in rows)
-        energies, correct, apart = zip(*shown, strict=True)
-        accuracy.plot(energies, correct, marker=mark, label=family)
-        divergence.plot(energies, apart, marker=mark, label=family)
-    accuracy.set_ylabel("accuracy, %")
-    divergence.set_ylabel("divergence from the ANN, nats")
-    divergence.set_yscale("log")
-    for axes in (accuracy, divergence):
-        axes.set_xlabel("accumulates, µJ an image")
-        axes.grid(alpha=0.3)
-    accuracy.legend(fontsize=8)
-    figure.suptitle(f"{DRAWN[1]} on {DRAWN[0]}, T={T}", fontsize=10)
+    all_axes = figure.subplots(2, len(DRAWN_STEPS), sharey="row")
+    for T, (accuracy, divergence) in zip(DRAWN_STEPS, all_axes.T, strict=True):
+        rows = of(*DRAWN, T)
+        for (family, labels), mark in zip(FAMILIES.items(), "os^x", strict=True):
+            shown = sorted(means(list(rows[label].values())) for label in labels if label in rows)
+            if shown:
+                energies, correct, apart = zip(*shown, strict=True)
+                accuracy.plot(energies, correct, marker=mark, label=family)
+                divergence.plot(energies, apart, marker=mark, label=family)
+        accuracy.set_title(f"T={T}", fontsize=10)
+        divergence.set_yscale("log")
+        divergence.set_xlabel("whole energy, one accumulate a spike\nand synapse, µJ an image")
+        for axes in (accuracy, divergence):
+            axes.grid(alpha=0.3)
+    all_axes[0, 0].set_ylabel("accuracy, %")
+    all_axes[1, 0].set_ylabel("divergence, nats")
+    all_axes[0, 0].legend(fontsize=8)
+    figure.suptitle(f"{DRAWN[1]} on {DRAWN[0]}", fontsize=10)
     figure.savefig(path, metadata={"Software": None})
 
 
 if __name__ == "__main__":
     draw(PICTURE)
+    prediction.draw(PREDICTED)
     write_replacing(PAGE, written(PAGE.read_text(encoding="utf-8")))

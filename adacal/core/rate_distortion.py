@@ -8,7 +8,8 @@ over channels, so one λ, found by bisection, spends a budget best on all of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -21,6 +22,7 @@ from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import ConfigError
 from adacal.core.inputs import joined_inputs
 from adacal.core.sensitivity import Cost
+from adacal.core.shrinkage import Tried, halfway, in_doubt, nearest
 from adacal.core.trials import Judge, Trial
 
 if TYPE_CHECKING:
@@ -33,16 +35,105 @@ _OPTIONS = (
 CLOSE = 0.01
 """How near the measured cost must come to the budget, as a fraction of it."""
 ROUNDS = 6
-"""Most choices that are calibrated and measured to come so near."""
+"""Most points of the hull that are calibrated and measured to come so near; where none does, as
+many choices that spend what is left: twelve in all."""
 HALVINGS = 6
 """Choices that are calibrated and measured to find the cheapest network that loses little."""
-SURE = 2.0
-"""Standard errors by which the network as it was must be nearer to the ANN to be put back."""
 POINTS = 16
 """Points of the curve that is noted."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a search found.
+
+    Attributes:
+        tables: what it chose from.
+        before: the network as it was.
+        after: its choice.
+        tried: sets thresholds by site, calibrates and measures.
+    """
+
+    tables: ChannelTables
+    before: Trial
+    after: Trial
+    tried: Tried
+
+
 def rate_distortion(
+    network: SpikingNetwork,
+    batches: Sequence[Any],
+    *,
+    budget: float | None = None,
+    max_drop: float | None = None,
+    unit: Cost = "pj",
+    **options: Any,
+) -> dict[str, Any]:
+    """Chooses θ per channel: the least change at a given cost, or the least cost at a given change.
+
+    A choice under a budget that has not halved the divergence of the network as it was, on samples
+    the tables have not seen, is in doubt. It is then compared with that network and with one
+    halfway between both; whichever is nearest to the ANN on all samples is kept in its place if it
+    is so by a standard error. Under a drop the network as it was stays if it is within it for less.
+
+    Args:
+        network: changed in place: thresholds and `max_spikes`, then recalibrated. What it was
+            calibrated to before is what the result must beat.
+        batches, budget, max_drop, unit, options: of `search`.
+    Returns:
+        JSON-able notes: the limit, whether it is kept, what was spent, whether the network was left
+        as it was, whether it is the one halfway (None: not tried), both divergences (mean of
+        d / (1 + d)) on the samples kept back, by how many standard errors the choice is nearer
+        there and on all samples, both drops on all samples, mean θ by site, and the predicted
+        curve. Where the network halfway is kept, it is the choice.
+    Raises:
+        ConfigError: no budget and no `max_drop`, both, or another option that makes no sense.
+    """
+    found = search(network, batches, budget=budget, max_drop=max_drop, unit=unit, **options)
+    before, choice = found.before, found.after
+    middle = None
+    if budget is not None:
+        limit = (1 + CLOSE) * budget
+        fits = [trial.cost <= limit for trial in (before, choice)]
+        kept = choice if fits[1] or not fits[0] else before
+        if all(fits) and in_doubt(before, choice):
+            others = [before]
+            if found.tables.family is None:  # what is halfway is in no family
+                middle = halfway(before, choice, budget, limit, found.tried)
+                others += [middle] if middle.cost <= limit else []
+            kept = nearest(choice, others)
+    else:
+        assert max_drop is not None
+        fits = [trial.drop <= max_drop for trial in (before, choice)]
+        stays = fits[0] and (before.cost <= choice.cost or not fits[1])
+        kept = before if stays else choice
+    kept.restore(network)
+    after = choice if kept is before else kept
+    return {
+        "budget": budget,
+        "max_drop": max_drop,
+        "within_limit": any(fits),
+        "cost_unit": unit,
+        "cost": after.cost,
+        "cost_before": before.cost,
+        "kept_as_it_was": kept is before,
+        "halfway": None if middle is None else kept is middle,
+        "check_samples": len(after.divergences),
+        "divergence_before": before.divergence,
+        "divergence": after.divergence,
+        "nearer_by": after.nearer_by(before),
+        "nearer_by_everywhere": after.nearer_by(before, everywhere=True),
+        "drop_before": before.drop,
+        "drop": after.drop,
+        "mean_threshold": {
+            name: float(torch.as_tensor(neuron.threshold).mean())
+            for name, neuron in network.neurons.items()
+        },
+        "curve": curve(found.tables),
+    }
+
+
+def search(
     network: SpikingNetwork,
     batches: Sequence[Any],
     *,
@@ -59,17 +150,14 @@ def rate_distortion(
     divergence: Callable[[Any, Any], Tensor] = symmetric_kl,
     generator: torch.Generator | None = None,
     **calibration_options: Any,
-) -> dict[str, Any]:
-    """Chooses θ per channel: the least change at a given cost, or the least cost at a given change.
+) -> Search:
+    """Searches θ per channel; the network is left as the last trial made it.
 
     The tables know the ANN's activations; what the converted network really spends and loses is
-    measured after each choice, and the next aims nearer. At last the network is compared with what
-    it was before, on samples the tables have not seen: if that kept to the limit as well and was
-    better beyond doubt, it is put back.
+    measured after each choice, and the next aims nearer.
 
     Args:
-        network: changed in place: thresholds and `max_spikes`, then recalibrated. What it was
-            calibrated to before is what the result must beat.
+        network: calibrated to what the result must beat; changed in place.
         batches: calibration inputs, or (inputs, targets) pairs.
         budget: what the spikes of a sample may cost over T steps, in `unit`; analogue operations
             (the first layer) are not counted.
@@ -88,10 +176,7 @@ def rate_distortion(
             with `layer` they are all the same.
         divergence, generator, calibration_options: as in `calibrate`.
     Returns:
-        JSON-able notes: the limit, whether it is kept, what was spent, whether the network was left
-        as it was, both divergences (mean of d / (1 + d)) on the samples kept back and by how many
-        standard errors the choice is nearer there, both drops on all samples, mean θ by site, and
-        the predicted curve.
+        The tables, the network as it was and as it was chosen, and how to try others.
     Raises:
         ConfigError: no budget and no `max_drop`, both, or another option that makes no sense.
     """
@@ -120,8 +205,8 @@ def rate_distortion(
     )
     options = {**calibration_options, "threshold": "keep", "divergence": divergence}
 
-    def tried(choice: Tensor) -> Trial:
-        for name, threshold in tables.thresholds(choice).items():
+    def tried(thresholds: Mapping[str, Tensor]) -> Trial:
+        for name, threshold in thresholds.items():
             neuron = network.neurons[name]
             neuron.threshold = threshold.to(inputs.device)
             neuron.max_spikes, neuron.ratio = max_spikes, 1.0
@@ -129,37 +214,15 @@ def rate_distortion(
         calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
         return judge.measure()
 
+    def of(choice: Tensor) -> Trial:
+        return tried(tables.thresholds(choice))
+
     if budget is not None:
-        after = _spent_within(budget, tables, tried)
-        fits = [trial.cost <= (1 + CLOSE) * budget for trial in (before, after)]
-        better = before.nearer_by(after) > SURE
+        after = _spent_within(budget, tables, of)
     else:
         assert max_drop is not None
-        after = _cheapest_within(max_drop, tables, tried)
-        fits = [trial.drop <= max_drop for trial in (before, after)]
-        better = before.cost <= after.cost
-    stays = fits[0] and (better or not fits[1])
-    (before if stays else after).restore(network)
-    return {
-        "budget": budget,
-        "max_drop": max_drop,
-        "within_limit": any(fits),
-        "cost_unit": unit,
-        "cost": after.cost,
-        "cost_before": before.cost,
-        "kept_as_it_was": stays,
-        "check_samples": (seen if unseen is None else unseen).shape[int(network.stream)],
-        "divergence_before": before.divergence,
-        "divergence": after.divergence,
-        "nearer_by": after.nearer_by(before),
-        "drop_before": before.drop,
-        "drop": after.drop,
-        "mean_threshold": {
-            name: float(torch.as_tensor(neuron.threshold).mean())
-            for name, neuron in network.neurons.items()
-        },
-        "curve": curve(tables),
-    }
+        after = _cheapest_within(max_drop, tables, of)
+    return Search(tables=tables, before=before, after=after, tried=tried)
 
 
 def check_options(

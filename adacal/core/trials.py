@@ -37,13 +37,16 @@ class Trial:
     Attributes:
         cost: pJ or spikes a sample, on the samples that the tables saw.
         divergences: d / (1 + d) of the samples that they did not see, shape [B]: bounded, or the
-            few samples that are wrong would decide alone.
+            few samples that are wrong would decide alone. Of all, where they saw all.
+        seen: the same of the samples that they saw, shape [S]; none where they saw
+            all.
         drop: points; see `Judge.measure`.
         neurons, weight_changes: what to put back.
     """
 
     cost: float
     divergences: Tensor
+    seen: Tensor
     drop: float
     neurons: Mapping[str, BurstNeuron]
     weight_changes: Mapping[str, Tensor]
@@ -53,12 +56,24 @@ class Trial:
         """The mean of `divergences`."""
         return float(self.divergences.mean())
 
-    def nearer_by(self, other: Trial) -> float:
+    @property
+    def everywhere(self) -> Tensor:
+        """The divergences of all samples, those that the tables saw first, shape [S + B]."""
+        return torch.cat([self.seen, self.divergences])
+
+    def nearer_by(self, other: Trial, *, everywhere: bool = False) -> float:
         """Returns by how much nearer to the ANN this is than another, in standard errors.
 
         The samples are the same, so their differences count. Without any it is 0.
+
+        Args:
+            other: measured by the same judge.
+            everywhere: on all samples, not only on those that the tables did not see.
         """
-        gain = other.divergences - self.divergences
+        mine, others = (
+            (trial.everywhere if everywhere else trial.divergences) for trial in (self, other)
+        )
+        gain = others - mine
         error = float(gain.std() / len(gain) ** 0.5) if len(gain) > 1 else 0.0
         return float(gain.mean()) / max(error, 1e-12)
 
@@ -118,6 +133,7 @@ class Judge:
         return Trial(
             cost=_of_report(meter.report(), self._unit),
             divergences=bounded[-1],
+            seen=torch.cat([bounded[0][:0], *bounded[:-1]]),
             drop=100 * float(torch.cat(wrong).mean()),
             neurons={name: replace(neuron) for name, neuron in network.neurons.items()},
             weight_changes=dict(network.weight_changes),

@@ -1,7 +1,7 @@
 """Thresholds of all channels chosen under an energy budget, as a codec spends bits.
 
 Card:   data: calibration inputs, no labels (but for iat by rules paper, accuracy, agreement) |
-        weights: untouched (shifts of the current) | passes: 6 to 18 and a few backwards | spikes:
+        weights: untouched (shifts of the current) | passes: 6 to 32 and a few backwards | spikes:
         burst
 Source: ours; docs/rate-distortion.md. From AdaFire (AAAI 2025, arXiv 2412.16219) it has the idea of
         a budget, from codecs the Lagrangian; what it chooses is θ by channel, not φ by layer.

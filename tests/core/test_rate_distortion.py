@@ -102,7 +102,7 @@ def test_a_network_that_was_better_at_no_more_cost_is_put_back() -> None:
 def test_a_network_that_was_nearer_by_chance_is_not_put_back() -> None:
     def trial(*divergences: float) -> Trial:
         values = torch.tensor(divergences, dtype=torch.float64)
-        return Trial(cost=1, divergences=values, drop=0, neurons={}, weight_changes={})
+        return Trial(cost=1, divergences=values, seen=values, drop=0, neurons={}, weight_changes={})
 
     clear, level, doubtful = trial(0.1, 0.2, 0.1), trial(0.3, 0.4, 0.4), trial(0.0, 0.0, 0.5)
     assert clear.nearer_by(level) == pytest.approx(-level.nearer_by(clear))

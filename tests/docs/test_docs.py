@@ -95,13 +95,14 @@ def test_the_page_on_rate_distortion_keeps_to_its_budget_and_its_drop() -> None:
     assert names["network"].T in [each.T for each in names["tried"]] == [1, 2, 4]
 
 
-def test_the_table_on_rate_distortion_is_what_the_records_give(monkeypatch) -> None:
+def test_the_tables_on_rate_distortion_are_what_the_records_give(monkeypatch) -> None:
     monkeypatch.syspath_prepend(CHECKOUT / "docs")
     import rate_distortion_page as page
 
     text = page.PAGE.read_text(encoding="utf-8")
-    assert page.written(text) == text and text.count("rate-distortion, µJ") == 1
-    assert page.PICTURE.is_file()
+    assert page.written(text) == text and text.count("| nearer, better |") == 2
+    assert text.count("| mnist_photos | 4 |") > 6 and text.count("| cheapest in |") == 1
+    assert page.PICTURE.is_file() and page.PREDICTED.is_file()
 
 
 def test_the_page_on_retrained_networks_trains_and_converts_as_it_says() -> None:
