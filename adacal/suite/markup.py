@@ -22,7 +22,7 @@ PAGE_LINES = 45
 
 LONG_EM = 9
 LONG_LETTERS = 17
-"""Width of a column whose texts are broken, and how many letters of ours it holds at least."""
+"""Width of columns whose texts are broken, and how many letters of ours it holds at least."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Grid:
         left: which columns are text.
         cells: rows of texts.
         notes: what stands below, a paragraph each.
-        long: the column whose texts LaTeX breaks into lines; none below 0.
+        long: the columns whose texts LaTeX breaks into lines.
     """
 
     heads: Sequence[str]
     left: Sequence[bool]
     cells: Sequence[Sequence[str]]
     notes: Sequence[str] = field(default=())
-    long: int = -1
+    long: Sequence[int] = ()
 
 
 def markdown(grid: Grid) -> str:
@@ -95,7 +95,7 @@ def _parts(grid: Grid) -> list[list[Sequence[str]]]:
     parts: list[list[Sequence[str]]] = [[]]
     used = 0
     for row in grid.cells:
-        height = _height(row[grid.long]) if grid.long >= 0 else 1
+        height = max((_height(row[i]) for i in grid.long), default=1)
         if parts[-1] and used + height > PAGE_LINES:
             parts.append([])
             used = 0
@@ -116,8 +116,8 @@ def _height(text: str) -> int:
 
 def _tabular(grid: Grid, rows: Sequence[Sequence[str]]) -> list[str]:
     kinds = ["l" if left else "r" for left in grid.left]
-    if grid.long >= 0:
-        kinds[grid.long] = rf"p{{{LONG_EM}em}}"
+    for i in grid.long:
+        kinds[i] = rf"p{{{LONG_EM}em}}"
     heads = (_stacked(head, left) for head, left in zip(grid.heads, grid.left, strict=True))
     return [
         r"\begin{tabular}{@{}" + "".join(kinds) + "@{}}",
@@ -131,7 +131,7 @@ def _tabular(grid: Grid, rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _row(grid: Grid, row: Sequence[str]) -> str:
-    cells = (_broken(text) if i == grid.long else tex(text) for i, text in enumerate(row))
+    cells = (_broken(text) if i in grid.long else tex(text) for i, text in enumerate(row))
     # A row that begins with [ would be taken for the option of the \\ before it.
     return "{}" + " & ".join(cells) + r" \\"
 
@@ -151,12 +151,13 @@ def _stacked(head: str, left: bool) -> str:
 
 
 def _broken(text: str) -> str:
-    return r"\raggedright " + tex(_breakable(text)).replace("\0", r"\allowbreak{}")
+    # Braces: \raggedright takes the \\ that ends the row for a line break.
+    return r"{\raggedright " + tex(_breakable(text)).replace("\0", r"\allowbreak{}") + r"\par}"
 
 
 def _breakable(text: str) -> str:
-    """Marks with zeros where LaTeX may break a long name: at underscores and brackets."""
-    return text.replace("_", "_\0").replace("(", "(\0").replace("={", "=\0{")
+    """Marks with zeros where LaTeX may break a long name: behind signs, as it does at spaces."""
+    return re.sub("[_(/]|=(?={)", "\\g<0>\0", text)
 
 
 def html(grid: Grid, title: str) -> str:

@@ -80,7 +80,7 @@ def beside_grid(board: Board, found: Sequence[Beside]) -> Grid:
         left=[i in text for i in range(len(heads))],
         cells=[_cells(entry) for entry in found],
         notes=[NOTE],
-        long=11,
+        long=(0, 5, 10, 11),
     )
 
 
@@ -105,7 +105,7 @@ def list_grid(rows: Sequence[PublishedRow]) -> Grid:
         for row in rows
     ]
     left = [i not in (4, 6, 7) for i in range(len(heads))]
-    return Grid(heads=heads, left=left, cells=cells, notes=[NOTE], long=9)
+    return Grid(heads=heads, left=left, cells=cells, notes=[NOTE], long=(3, 5, 8, 9))
 
 
 def _cells(entry: Beside) -> list[str]:

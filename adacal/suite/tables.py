@@ -102,7 +102,7 @@ def grid(board: Board, wanted: Sequence[str] = (), notes: Sequence[str] = ()) ->
         left=[column.left for column in columns],
         cells=[[column.show(row) for column in columns] for row in _rows(board)],
         notes=notes,
-        long=next((i for i, column in enumerate(columns) if column.key == "method"), -1),
+        long=[i for i, column in enumerate(columns) if column.key == "method"],
     )
 
 

@@ -116,7 +116,12 @@ def test_a_long_board_is_split_into_latex_tables_of_a_page(board: Board) -> None
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
 def test_a_long_board_fits_the_pages_of_a_paper(board: Board, tmp_path: Path) -> None:
-    (tmp_path / "board.tex").write_text(latex(paper_grid(board, 110), "title", "tab:long"))
+    broken_last = Grid(
+        heads=["n", "source"], left=[False, True], long=[1],
+        cells=[["1", "github:someone/Some-Name README"], ["2", "a_b(c={d=1})"]],
+    )  # fmt: skip
+    texts = [latex(paper_grid(board, 110), "title", "tab:long"), latex(broken_last, "x", "tab:x")]
+    (tmp_path / "board.tex").write_text("\n".join(texts))
     (tmp_path / "paper.tex").write_text(
         "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\n"
         "\\begin{document}Table \\ref{tab:long}.\\input{board}\\end{document}\n"
