@@ -139,11 +139,16 @@ def one_csv(found: Sequence[Board], wanted: Sequence[str] = ()) -> str:
     """Returns the rows of several boards below one head; what a board has not is empty."""
     import pandas as pd
 
-    rows = pd.concat([_frame(board, wanted) for board in found], ignore_index=True)
+    return csv_text(pd.concat([frame(board, wanted) for board in found], ignore_index=True))
+
+
+def csv_text(rows: pd.DataFrame) -> str:
+    """Returns rows as our CSV files have them."""
     return str(rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def _frame(board: Board, wanted: Sequence[str]) -> pd.DataFrame:
+def frame(board: Board, wanted: Sequence[str] = ()) -> pd.DataFrame:
+    """Returns a board's rows under the names that CSV has; all columns by default."""
     rows = board.rows.rename(columns=_csv_names(board))
     if wanted:
         fields = [field for column in choose(board, wanted) for field in column.fields]
