@@ -118,13 +118,17 @@ def test_a_matrix_runs_resumes_and_writes_tables_that_check(matrix: Path, tmp_pa
     results = tmp_path / "results"
     dry = adacal("matrix", matrix, "--results", results, "--dry-run")
     assert "3 cells: 3 to run" in dry.output
-    assert "shared: 3 cells have 1 pairs of dataset and ANN" in dry.output
+    assert "shared: 3 cells with 1 pair of dataset and ANN" in dry.output
     assert "time: unknown; no cell like these has its wall time recorded here" in dry.output
     assert not results.exists()
     first = adacal("matrix", matrix, "--results", results)
     assert first.exit_code == 0, first.output
     assert "3 cells run, 0 recorded before, 0 failed" in first.output
-    assert "0 cells run, 3 recorded before" in adacal("matrix", matrix, "--results", results).output
+    plan, _, _ = first.output.partition("3 cells run")
+    assert "toy_data toy_net  3 cells: 0 recorded, 3 to run\n3 cells, 3 to run; time:" in plan
+    again = adacal("matrix", matrix, "--results", results)
+    assert "toy_data toy_net  3 cells: 3 recorded, 0 to run\n3 cells, 0 to run;" in again.output
+    assert "0 cells run, 3 recorded before" in again.output
     assert (results / "leaderboards" / "toy_data_toy_net.png").is_file()
     more = adacal("matrix", matrix, "--results", results, "--dry-run", "--cfg-options", "T=[2,8]")
     assert "to run     toy_data toy_net toy_spiking T=8 seed=0  about 1 s" in more.output
@@ -187,7 +191,21 @@ def test_a_dry_run_of_cells_that_cannot_run_exits_with_one(matrix: Path, tmp_pat
     options = ("--dry-run", "--cfg-options", "tasks=['toy_gone']")
     result = adacal("matrix", matrix, "--results", tmp_path / "r", *options)
     assert result.exit_code == 1
-    assert "cannot run: no checkpoint at 'nowhere'" in result.output
+    where = "cannot run toy_gone toy_net toy_ann seed=0: no checkpoint at 'nowhere'"
+    assert where in result.output
+    assert result.output.endswith(
+        "nothing can be computed: of the cells not recorded none can run\n"
+    )
+
+
+def test_a_dry_run_outlives_an_unexpected_error(matrix: Path, tmp_path: Path) -> None:
+    rule = "cells=[{'when': {'method': 'toy_ann'}, 'set': {'task': {'crash': True}}}]"
+    result = adacal(
+        "matrix", matrix, "--results", tmp_path / "r", "--dry-run", "--cfg-options", rule
+    )
+    assert result.exit_code == 1
+    assert "toy_ann seed=0: RuntimeError: the toy network broke" in result.output
+    assert "3 cells: 2 to run, 0 recorded, 1 that cannot run" in result.output
 
 
 def test_results_whose_failed_folder_is_a_file_are_refused_before_any_computing(
