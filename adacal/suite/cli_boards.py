@@ -89,7 +89,14 @@ def leaderboard(
     check: bool,
     results: Path,
 ) -> None:
-    """Rank what is recorded."""
+    """Rank what is recorded.
+
+    A terminal shows the columns it is wide enough for. Some it never shows unasked: divergence,
+    spikes, calibration (seconds), wall and ann_wall (ms a sample), front (marks of the Pareto
+    front), events_ratio and the other readings of the energy (per_spike, per_event, memory,
+    reference). --columns all, or --columns method,score,spikes and so on, does.
+    """
+    from adacal.core.errors import DataError
     from adacal.suite import tables
     from adacal.suite.leaderboard import boards
     from adacal.suite.ranking import Filters, Ranking
@@ -97,6 +104,8 @@ def leaderboard(
 
     store = RecordStore(results)
     records = _read(store)
+    if not records:
+        raise DataError(_empty(store))
     ranking = Ranking(
         by=by,  # type: ignore[arg-type]
         metric=metric,
@@ -140,6 +149,14 @@ def _read(store: RecordStore) -> list[Any]:
     for warning in warnings:
         click.echo(warning, err=True)
     return records
+
+
+def _empty(store: RecordStore) -> str:
+    lack = (
+        f"no record in {store.folder}" if store.results.is_dir() else f"no folder {store.results}"
+    )
+    where = "" if store.results == Path("results") else f" --results {store.results}"
+    return f"{lack}; run `adacal matrix embedded{where}` first, or name another folder"
 
 
 def _check(ctx: click.Context, wrong: Sequence[str], store: RecordStore) -> None:

@@ -65,19 +65,25 @@ def caption(board: Board, wanted: Sequence[str] = ()) -> str:
 def _ties(board: Board) -> str:
     if board.ranking.by == "pareto":
         return ""
+    ranked = board.rows[board.rows["rank"] > 0]
     if board.ranking.by == "energy":
-        return "Rows whose range of energy over seeds overlaps share a rank. "
+        text = "Rows whose range of energy over seeds overlaps share a rank. "
+        return text + _NO_TIES * bool((ranked["seeds"] == 1).any())
     kinds = set(board.rows["interval"])
+    single = _NO_TIES * bool((ranked["interval"] == "none").any())
     if "bootstrap" in kinds:
         older = "; [… seeds] is the range over seeds of older records" * ("range" in kinds)
         return (
             f"Rows whose interval (paired bootstrap over samples and seeds{older}) overlaps share "
-            "a rank. "
+            f"a rank. {single}"
         )
     return (
         "No interval over test samples: the metric is no mean over right and wrong ones. Rows "
-        "whose range over seeds overlaps share a rank. "
+        f"whose range over seeds overlaps share a rank. {single}"
     )
+
+
+_NO_TIES = "Rows of one seed have no range: no ties among them, and noise may order them. "
 
 
 def reproduce(board: Board, results: str = "results") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ from adacal.core.errors import DataError
 from adacal.suite import matrix as matrices
 from adacal.suite import runner
 from adacal.suite.cli import main
+from adacal.suite.columns import NEVER, all_columns
+from adacal.suite.leaderboard import Ranking, boards
+from suite.board_toys import toy_record
 from suite.suite_toys import raw_config, write_base
 
 COMMANDS = (
@@ -53,6 +57,21 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     result = adacal(command, "--help")
     assert result.exit_code == 0
     assert f"adacal {command}" in result.output.partition("Examples:")[2]
+
+
+def test_the_help_of_leaderboards_names_the_columns_a_terminal_hides() -> None:
+    (board,) = boards([toy_record()], Ranking())
+    hidden = [column.key for column in all_columns(board) if column.above == NEVER]
+    text = " ".join(adacal("leaderboard", "--help").output.split())
+    for key in hidden:
+        assert re.search(rf"\b{key}\b", text), key
+    assert "--columns all" in text and "--columns method,score,spikes" in text
+
+
+def test_the_help_of_new_says_where_an_editable_install_writes() -> None:
+    text = " ".join(adacal("new", "--help").output.split())
+    assert "(pip install -e) writes into that checkout" in text
+    assert "from whatever folder it is called" in text
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
@@ -167,22 +186,33 @@ def test_a_matrix_with_a_failing_cell_exits_with_one(matrix: Path, tmp_path: Pat
         (["matrix", "embeded"], "did you mean 'embedded'"),
         (["show", "123", "--results", "EMPTY"], "no record '123'"),
         (["verify", "123", "--results", "EMPTY"], "no record '123'"),
-        (["leaderboard", "--results", "EMPTY"], "no record to show"),
+        (["leaderboard", "--results", "EMPTY"], "no folder EMPTY; run `adacal matrix embedded"),
+        (["leaderboard", "--results", "BARE"], "no record in BARE/records; run `adacal matrix"),
+        (["leaderboard", "--check", "--results", "BARE"], "no record in BARE/records; run"),
+        (["submit-check", "EMPTY"], "no folder EMPTY; name a results folder"),
         (["train", "CONFIG"], "has no training schedule"),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_exit_code_two(
     words: list[str], sentence: str, config: Path, tmp_path: Path
 ) -> None:
-    places = {"CONFIG": str(config), "EMPTY": str(tmp_path / "empty")}
-    filled = [
-        word.replace("CONFIG", places["CONFIG"]).replace("EMPTY", places["EMPTY"]) for word in words
-    ]
+    (tmp_path / "bare").mkdir()
+    places = {
+        "CONFIG": str(config), "EMPTY": str(tmp_path / "empty"), "BARE": str(tmp_path / "bare")
+    }  # fmt: skip
+
+    def fill(text: str) -> str:
+        for key, place in places.items():
+            text = text.replace(key, place)
+        return text
+
+    filled = list(map(fill, words))
     if filled[0] == "run" and "--results" not in filled:
         filled += ["--results", str(tmp_path / "results")]
     result = adacal(*filled)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert fill(sentence) in result.output
+    assert "filters" not in result.output
     assert result.output.strip().count("\n") == 0
     assert "Traceback" not in result.output
 

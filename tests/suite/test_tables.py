@@ -291,3 +291,15 @@ def test_a_table_says_where_it_was_measured(records: list[RunRecord]) -> None:
     assert "c0ffeec0ff" in text
     assert "1 of 2 records with changes not committed" in text
     assert "Wall times of different machines or threads do not compare." in text
+
+
+def test_rows_of_one_seed_are_said_not_to_tie(
+    records: list[RunRecord], masks: list[RunRecord]
+) -> None:
+    sentence = "Rows of one seed have no range: no ties among them, and noise may order them."
+    several = [record for record in records if record.label in ("ann", "good")]
+    assert sentence in caption(boards(records, Ranking(by="energy", max_drop=50.0))[0])
+    assert sentence not in caption(boards(several, Ranking(by="energy"))[0])
+    assert sentence not in caption(boards(records, Ranking())[0])  # intervals over samples
+    assert sentence in caption(boards(masks, Ranking())[0])
+    assert sentence not in caption(boards(masks, Ranking(by="pareto"))[0])
