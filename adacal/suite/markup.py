@@ -132,8 +132,9 @@ def _tabular(grid: Grid, rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _row(grid: Grid, row: Sequence[str]) -> str:
     cells = (_broken(text) if i in grid.long else tex(text) for i, text in enumerate(row))
-    # A row that begins with [ would be taken for the option of the \\ before it.
-    return "{}" + " & ".join(cells) + r" \\"
+    # A row that begins with [ would be taken for the option of the line's end before it, and a
+    # plain \\ behind \raggedright would only break the line of the cell.
+    return "{}" + " & ".join(cells) + r" \tabularnewline"
 
 
 def _note(note: str) -> str:
@@ -151,8 +152,7 @@ def _stacked(head: str, left: bool) -> str:
 
 
 def _broken(text: str) -> str:
-    # Braces: \raggedright takes the \\ that ends the row for a line break.
-    return r"{\raggedright " + tex(_breakable(text)).replace("\0", r"\allowbreak{}") + r"\par}"
+    return r"\raggedright " + tex(_breakable(text)).replace("\0", r"\allowbreak{}")
 
 
 def _breakable(text: str) -> str:
