@@ -1,4 +1,11 @@
-"""When a sample may stop before the last step: confidence scores and fitted exit thresholds."""
+"""When a sample may stop before the last step: confidence scores and fitted exit thresholds.
+
+What a score costs is in no energy reading. Of K classes an entropy takes 5K additions and
+comparisons, 2K + 3 multiplications, K exponentials and a logarithm a sample and step, a confidence
+less. At 10 classes that is 0.64 nJ if an exponential costs ten multiply-accumulates (prices of
+`adacal.core.energy`): 0.03 to 0.15 % of what a sample costs on LeNet and 0.003 to 0.02 % on
+ResNet-20, over all records with a score committed by November 2026. At 1,000 classes it is 58 nJ.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ def quantised_relu(input: Tensor, ceiling: Tensor | float, levels: int) -> Tenso
     It is what an integrate-and-fire neuron of threshold λ that starts at λ/2 sends on average over
     L steps of constant current. Backwards the floor is passed straight through: the gradient for x
     is 1 from 0 to λ and 0 elsewhere, that for λ is 1 above λ and what rounding adds, over λ, below.
+    These are the gradients of the authors' training code, which clips before it rounds. Rounding
+    first, as the formula reads, would pass them from -λ/2L to λ + λ/2L.
 
     A conversion sees one call of it, as of torch's own functions, and gives it neurons.
 

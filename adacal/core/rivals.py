@@ -101,7 +101,8 @@ def offset_start(current: Tensor, neuron: BurstParameters) -> Tensor:
         potential = potential - spike * theta
     lower = torch.maximum(weakest - (1 - MARGIN) * theta, theta)
     higher = torch.maximum((1 + MARGIN) * theta - nearest, theta)
-    # where every step has fired there is none to gain: it goes on firing
+    # where every step has fired there is none to gain: it goes on firing (COS's code raises it by
+    # 1001 thresholds, what its placeholder for "never silent" comes to)
     higher = torch.where(torch.isfinite(higher), higher, current.shape[0] * theta)
     start = torch.where((potential < 0) & (fired > 0), first - lower, first)
     return torch.where(potential >= theta, first + higher, start)

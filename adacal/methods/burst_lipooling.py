@@ -7,6 +7,10 @@ Source: Li & Zeng, "Efficient and accurate conversion of spiking neural network 
         window what has come in and takes off what was passed on, for all inputs alike; over time
         that passes on the largest sum, which is the running-max rule used here. `burst` has the
         same neuron with least squared error, half a threshold at the start and light calibration.
+        Differs: the code divides in place while it takes the quantiles, after convolutions and
+        batch norms, too, so its later layers see shrunken activations; here each layer's are those
+        of the ANN. Ranks are rounded up (down there), values sampled from 4,096 places a channel.
+        Guessed: that the paper's rows divided that way; φ = 5 (one script of theirs sets 2).
 """
 
 from __future__ import annotations

@@ -9,7 +9,12 @@ Source: Hao et al., "Bridging the gap between ANNs and SNNs by calibrating offse
         row counts one, as the paper does. As published on a network trained with quantised
         activations (QCFS) and threshold="trained". Differs elsewhere: the thresholds that training
         would find are estimated: least squared error at T steps, by channel (the paper has one a
-        layer).
+        layer). A neuron that fires at every step of the warm-up and has a threshold left is raised
+        by ρθ, enough to fire through another warm-up; the code raises it by about 1001θ, a
+        placeholder left in, after which it never stops. In the code a layer hears its warm-up in
+        the first ρ of the steps that it then runs, which takes T >= ρ; here the ρ steps are sent
+        apart.
+        Guessed: that they are to be paid for.
 """
 
 from __future__ import annotations

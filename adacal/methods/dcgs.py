@@ -5,11 +5,15 @@ Card:   data: calibration inputs, no labels | weights: untouched | passes: 2 | s
 Source: Huang et al., "Differential coding for training-free ANN-to-SNN conversion" (DCGS, ICML
         2025), from the paper's public code as a fork keeps it: a silent neuron counts as going on
         at its rate, potentials start at 0, a level fires at 3/4 of its size, a negative one only
-        what was sent before, the largest threshold is the 99.9 % quantile of the channel. Spikes
-        cost as in `multi_threshold`; behind a max pool every spike of its window is charged. Not
-        charged: keeping the rates, a division by t a neuron and step, and the paper's extra step
-        without input that finds the biases. Differs: no threshold iteration, which fits the largest
-        threshold to a normal distribution; threshold="mmse" fits it to the activations.
+        what was sent before. The largest threshold is the 99.9 % quantile of the channel, which
+        that code offers; as published is threshold="iterated", see `multi_threshold`;
+        threshold="mmse" fits it to the activations as they are. Spikes cost as in
+        `multi_threshold`. Not charged: keeping the rates, a division by t a neuron and step, and
+        the paper's extra step without input that finds the biases. Differs: the default threshold;
+        statistics as in `multi_threshold`. The code moves a max pool before its ReLU, so one neuron
+        a window fires; here all fire and every spike of the window is charged, unless the network
+        itself pools before it activates, which is converted as it stands.
+        Guessed: as in `multi_threshold`.
 """
 
 from __future__ import annotations

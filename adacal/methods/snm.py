@@ -5,7 +5,10 @@ Card:   data: calibration inputs, no labels | weights: untouched | passes: 2 | s
 Source: Wang et al., "Signed neuron with memory" (IJCAI 2022), and its code: thresholds at the
         largest activation, potentials start at 0. Differs: one threshold a channel; the paper's
         neuron-wise normalisation has one a place, from all training images, which calibration
-        samples cannot give. threshold="mmse" with half_threshold=True is the stronger reading.
+        samples cannot give; where the network has max pools they are taken by the running maximum
+        (the paper's networks average). threshold="mmse" with half_threshold=True is the stronger
+        reading.
+        Guessed: that a negative spike costs what a positive one does.
 """
 
 from __future__ import annotations

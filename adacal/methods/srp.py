@@ -6,7 +6,8 @@ Source: Hao et al., "Reducing ANN-SNN conversion error through residual membrane
         `warmup` steps before them are run, counted and paid: steps are warmup + T. As published on
         a network trained with quantised activations (QCFS) and threshold="trained". Differs
         elsewhere: the thresholds that training would find are estimated: least squared error at T
-        steps, by channel (the paper has one a layer).
+        steps, by channel (the paper has one a layer). The paper's networks have average pools.
+        Guessed: nothing of the neuron; that the warm-up is to be paid for.
 """
 
 from __future__ import annotations

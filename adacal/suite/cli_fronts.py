@@ -30,6 +30,10 @@ from adacal.suite.cli_base import EXIT_FAILED, examples, shared_options
     "--tolerance", type=float, default=0.2, show_default=True,
     help="Loss against the reference that still counts as equal, points.",
 )  # fmt: skip
+@click.option(
+    "--aim", type=float, default=0.4, show_default=True,
+    help="Energy at equal accuracy to reach, × REFERENCE.",
+)  # fmt: skip
 @click.option("--dataset", multiple=True, help="Only this dataset (repeatable, as the next).")
 @click.option("--model", multiple=True, help="Only this model.")
 @click.option(
@@ -44,6 +48,7 @@ def fronts(
     reference: str,
     max_steps: int,
     tolerance: float,
+    aim: float,
     dataset: Sequence[str],
     model: Sequence[str],
     write: bool,
@@ -54,7 +59,7 @@ def fronts(
 
     Three readings of the energy: every spike counted, a burst counted once, memory added.
     """
-    from adacal.suite import fronts_tables
+    from adacal.suite import fronts_tables, fronts_words
     from adacal.suite.console_records import show_grid
     from adacal.suite.fronts import Contest
     from adacal.suite.ranking import Filters
@@ -64,7 +69,9 @@ def fronts(
     records, warnings = store.read_all()
     for warning in warnings:
         click.echo(warning, err=True)
-    contest = Contest(ours=ours, reference=reference, max_steps=max_steps, tolerance=tolerance)
+    contest = Contest(
+        ours=ours, reference=reference, max_steps=max_steps, tolerance=tolerance, aim=aim
+    )
     folder = store.results / "fronts"
     if check:
         wrong = fronts_tables.check_files(records, contest, folder)
@@ -75,7 +82,10 @@ def fronts(
         click.echo(f"{folder} is what the records give")
         return
     found = fronts_tables.all_fronts(records, contest, Filters(dataset=dataset, model=model))
-    show_grid(fronts_tables.summary(found, contest), f"{ours} at T ≤ {max_steps}")
+    show_grid(fronts_words.summary(found, contest), f"{ours} at T ≤ {max_steps}")
+    contested = [each for each in found if each.verdicts]
+    if contested:
+        show_grid(fronts_words.aim_grid(contested, contest), "the aim")
     if write:
         store.prepare()
         for path in fronts_tables.write_files(records, contest, folder):

@@ -29,20 +29,24 @@ class Contest:
 
     Attributes:
         ours: the method that is held against all others.
-        reference: the label of the rows whose energy at equal accuracy counts as 1.
+        reference: the label, as records have it, of the rows whose energy at equal accuracy counts
+            as 1; the number of calibration samples that tables add to it does not matter.
         max_steps: rows of more steps stay out.
         tolerance: loss against the reference's row that still counts as equal, points.
+        aim: the energy at equal accuracy that is to be reached, over the reference's.
     """
 
     ours: str = "rate_distortion"
     reference: str = "snn_calibration_light"
     max_steps: int = 4
     tolerance: float = 0.2
+    aim: float = 0.4
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
         check_whole("the largest number of steps", self.max_steps, 1)
         check_number("the tolerance", self.tolerance, 0, example=0.2)
+        check_number("the aim", self.aim, 0, above=True, example=0.4)
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,21 @@ class Verdict:
         saved: rows of the reference, each with the energy of the cheapest of our rows that is
             within the tolerance, over its own.
         unmatched: rows of the reference that none of ours equals.
+        own: how many rows ours has.
+        rivals: how many rows other methods of an equal or weaker class have.
     """
 
     beaten: list[tuple[Any, Any]]
     stricter: list[tuple[Any, Any]]
     saved: list[tuple[Any, float]]
     unmatched: list[Any]
+    own: int
+    rivals: int
+
+    @property
+    def leads(self) -> bool:
+        """Says whether no rival of an equal or weaker class beats any of our rows."""
+        return not self.beaten
 
     @property
     def mean_saved(self) -> float:
@@ -69,6 +82,15 @@ class Verdict:
         if not self.saved:
             return math.nan
         return math.exp(sum(math.log(ratio) for _, ratio in self.saved) / len(self.saved))
+
+    def reaches(self, aim: float) -> bool | None:
+        """Says whether every row of the reference is equalled at that share of its energy.
+
+        None where the reference has no row.
+        """
+        if not self.saved and not self.unmatched:
+            return None
+        return not self.unmatched and all(ratio <= aim for _, ratio in self.saved)
 
 
 def front_boards(
@@ -123,6 +145,8 @@ def judge(rows: pd.DataFrame, contest: Contest) -> Verdict:
         stricter=_beaten(ours, rivals[stricter]),
         saved=saved,
         unmatched=unmatched,
+        own=len(ours),
+        rivals=int((~stricter).sum()),
     )
 
 
@@ -139,7 +163,7 @@ def _savings(
     ours: pd.DataFrame, rivals: pd.DataFrame, contest: Contest
 ) -> tuple[list[tuple[Any, float]], list[Any]]:
     saved, unmatched = [], []
-    reference = rivals[rivals["label"] == contest.reference]
+    reference = rivals[rivals["record_label"] == contest.reference]
     for _, row in reference.sort_values("T").iterrows():
         equal = ours[ours["drop"] <= row["drop"] + contest.tolerance + 1e-9]
         if equal.empty:

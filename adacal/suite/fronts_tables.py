@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from adacal.core.errors import DataError, unknown_name
 from adacal.suite import markup
-from adacal.suite.columns import number, points
+from adacal.suite.columns import points
 from adacal.suite.files import write_replacing
-from adacal.suite.fronts import READINGS, Contest, Verdict, front_boards, judge
+from adacal.suite.fronts import READINGS, Contest, front_boards, judge
+from adacal.suite.fronts_causes import defeats
+from adacal.suite.fronts_words import (
+    Fronts,
+    aim_grid,
+    cause_lines,
+    defeat_grid,
+    summary,
+    verdict_lines,
+)
 from adacal.suite.leaderboard import CONTROLS, Board, file_keys
 from adacal.suite.provenance import measured_on
 from adacal.suite.ranking import Filters
 from adacal.suite.records import RunRecord
 from adacal.suite.tables import grid
 
-COLUMNS = ("method", "strictness", "T", "steps", "score", "drop", "energy", "ann_ratio", "front",
-           "record")  # fmt: skip
+COLUMNS = ("method", "strictness", "T", "phi", "steps", "score", "drop", "energy", "ann_ratio",
+           "front", "record")  # fmt: skip
 WORDS = {"per_spike": "each spike of a burst counted", "per_event": "a burst counted once",
          "memory": "memory accesses added"}  # fmt: skip
-SHOWN = 3
-"""Rivals that a summary names, at most."""
+WHY = (
+    "The page of each network names the cause of each case. No record counts spikes that have "
+    "sizes by their size; [decision 0012](../../docs/decisions/"
+    "0012-extra-steps-and-sizes-of-spikes-are-charged.md) has that for LeNets. At how many spikes "
+    "a neuron a converted network stops paying at all: [when spikes pay]"
+    "(../../docs/when-spikes-pay.md)."
+)
 WIDE = 4.0
 """Energies that differ by more get a logarithmic axis."""
-
-
-@dataclass(frozen=True)
-class Fronts:
-    """The boards of one network under every reading, rows of the front and controls only.
-
-    Attributes:
-        boards: by reading.
-        all_boards: the same with every row.
-        verdicts: by reading; empty if the method of the contest was not run here.
-    """
-
-    boards: dict[str, Board]
-    all_boards: dict[str, Board]
-    verdicts: dict[str, Verdict]
-
-    @property
-    def first(self) -> Board:
-        """Returns the board under the first reading."""
-        return next(iter(self.boards.values()))
 
 
 def all_fronts(
@@ -63,6 +57,7 @@ def all_fronts(
     by_reading = {
         reading: front_boards(records, reading, contest.max_steps, filters) for reading in READINGS
     }
+    by_id = {record.id: record for record in records}
     found = []
     for place in range(len(by_reading[READINGS[0]])):
         boards = {reading: by_reading[reading][place] for reading in READINGS}
@@ -72,8 +67,17 @@ def all_fronts(
                 verdicts[reading] = judge(board.rows, contest)
             except DataError:
                 continue
-        short = {reading: _front_only(board) for reading, board in boards.items()}
-        found.append(Fronts(boards=short, all_boards=boards, verdicts=verdicts))
+        found.append(
+            Fronts(
+                boards={reading: _front_only(board) for reading, board in boards.items()},
+                all_boards=boards,
+                verdicts=verdicts,
+                defeats={
+                    reading: defeats(boards[reading], verdict, by_id)
+                    for reading, verdict in verdicts.items()
+                },
+            )
+        )
     return found
 
 
@@ -82,73 +86,13 @@ def _front_only(board: Board) -> Board:
     return replace(board, rows=board.rows[keep].reset_index(drop=True))
 
 
-def summary(found: Sequence[Fronts], contest: Contest) -> markup.Grid:
-    """Returns who beats whom, a line a network and reading."""
-    cells = []
-    for fronts in found:
-        for reading, verdict in fronts.verdicts.items():
-            rows = fronts.boards[reading].rows
-            front = rows[rows["pareto"]]
-            own = int((front["method"] == contest.ours).sum())
-            cells.append(
-                [
-                    f"{fronts.first.dataset} / {fronts.first.model}",
-                    reading,
-                    f"{own} of {len(front)}",
-                    _names(verdict.beaten),
-                    _names(verdict.stricter),
-                    _saved(verdict),
-                ]
-            )
-    return markup.Grid(
-        heads=[
-            "set / network", "energy", "front rows", "beaten by", "beaten by a stricter class",
-            f"energy at equal accuracy, × {contest.reference}",
-        ],
-        left=[True, True, False, True, True, True],
-        cells=cells,
-        notes=[
-            f"Of {contest.ours} at T ≤ {contest.max_steps}: how many rows of the front are its "
-            "own; how many of its rows lose more and need more energy than a rival's, by means "
-            "over seeds; the energy of its cheapest row that loses at most "
-            f"{contest.tolerance:g} points more than a row of {contest.reference}, over the energy "
-            "of that row, for each T. Quantised ANNs are not among the rivals: the tables of each "
-            "network have them."
-        ],
-        long=[3],
-    )  # fmt: skip
-
-
-def _names(pairs: Sequence[tuple[Any, Any]]) -> str:
-    if not pairs:
-        return "none"
-    words = [f"{rival['label']} T={rival['T']}" for _, rival in pairs]
-    different = list(dict.fromkeys(words))
-    more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
-    rows = "1 row" if len(pairs) == 1 else f"{len(pairs)} rows"
-    return f"{rows}: {', '.join(different[:SHOWN])}{more}"
-
-
-def _saved(verdict: Verdict) -> str:
-    parts = [f"T={row['T']}: {number(ratio, 2)}" for row, ratio in verdict.saved]
-    parts += [f"T={row['T']}: none as accurate" for row in verdict.unmatched]
-    mean = "" if math.isnan(verdict.mean_saved) else f"; mean {number(verdict.mean_saved, 2)}"
-    return ", ".join(parts) + mean if parts else "–"
-
-
 def _texts(
     found: Mapping[str, Fronts], records: Sequence[RunRecord], contest: Contest
 ) -> dict[str, str]:
-    """Returns the files of the fronts: name to content."""
+    """Returns the files of the fronts: name to content, of networks with a verdict."""
+    contested = {key: fronts for key, fronts in found.items() if fronts.verdicts}
     files: dict[str, str] = {}
-    index = [
-        "# Fronts of energy and accuracy", "",
-        f"Made from `results/records` by `adacal fronts --write`. Rows of at most "
-        f"{contest.max_steps} steps, measured with as many seeds as any other of their network.",
-        "",
-        markup.markdown(summary(list(found.values()), contest)),
-    ]  # fmt: skip
-    for key, fronts in found.items():
+    for key, fronts in contested.items():
         files[f"{key}.md"] = _markdown(key, fronts, contest)
         titled = [(f"{fronts.first.title}, {WORDS[name]}", name) for name in fronts.boards]
         files[f"{key}.tex"] = "\n".join(
@@ -156,36 +100,77 @@ def _texts(
             for title, name in titled
         )
         files[f"{key}.html"] = "\n".join(
-            markup.html(_grid(fronts.boards[name]), title) for title, name in titled
+            [
+                _verdict_html(fronts, contest),
+                *(markup.html(_grid(fronts.boards[name]), title) for title, name in titled),
+            ]
         )
-        index.append(
-            f"- [{fronts.first.title}]({key}.md) ([LaTeX]({key}.tex), [HTML]({key}.html), "
-            f"[picture]({key}.png))"
-        )
-    files["README.md"] = "\n".join([*index, "", measured_on(records), ""])
+    others = [fronts.name for fronts in found.values() if not fronts.verdicts]
+    files["README.md"] = _index(contested, others, records, contest)
     return files
 
 
-def _contested(records: Sequence[RunRecord], contest: Contest) -> dict[str, Fronts]:
-    """Returns the fronts of networks on which the method of the contest ran, by name of files."""
+def _index(
+    found: Mapping[str, Fronts],
+    others: Sequence[str],
+    records: Sequence[RunRecord],
+    contest: Contest,
+) -> str:
+    """Returns the page above the networks; `others` are those that `ours` was not run on."""
+    every = list(found.values())
+    lines = [
+        "# Fronts of energy and accuracy", "",
+        f"Made from `results/records` by `adacal fronts --write`. Rows of at most "
+        f"{contest.max_steps} steps, measured with as many seeds as any other of their network.",
+        "",
+        "## Who leads", "", markup.markdown(summary(every, contest)),
+        "## Whether the aim is reached", "", markup.markdown(aim_grid(every, contest)),
+    ]  # fmt: skip
+    if others:
+        lines += [f"{contest.ours} has no such row on {', '.join(others)}."]
+        lines += [""]
+    lines += ["## Why rows are beaten", "", *cause_lines(every), "", WHY, "", "## Networks", ""]
+    for key, fronts in found.items():
+        lines.append(
+            f"- [{fronts.first.title}]({key}.md) ([LaTeX]({key}.tex), [HTML]({key}.html), "
+            f"[picture]({key}.png)){'. ' * bool(fronts.first.retraining)}{fronts.first.retraining}"
+        )
+    return "\n".join([*(line.rstrip() for line in lines), "", measured_on(records), ""])
+
+
+def _keyed(records: Sequence[RunRecord], contest: Contest) -> dict[str, Fronts]:
+    """Returns the fronts of all networks by name of files."""
     found = all_fronts(records, contest)
-    keys = file_keys([fronts.first for fronts in found])
-    return {key: fronts for key, fronts in zip(keys, found, strict=True) if fronts.verdicts}
+    return dict(zip(file_keys([fronts.first for fronts in found]), found, strict=True))
 
 
 def _markdown(key: str, fronts: Fronts, contest: Contest) -> str:
-    board = fronts.first
+    board, beaten = fronts.first, defeat_grid(fronts, contest)
     parts = [f"# {board.title}: front at T ≤ {contest.max_steps}", "", f"![]({key}.png)", ""]
+    parts += ["## Verdict", "", *(f"- {line}" for line in verdict_lines(fronts, contest)), ""]
+    if beaten is not None:
+        parts.append(markup.markdown(beaten))
     for reading, short in fronts.boards.items():
         parts += [f"## Energy `{reading}`: {WORDS[reading]}", "", markup.markdown(_grid(short))]
     return "\n".join([*parts, board.measured, ""])
 
 
+def _verdict_html(fronts: Fronts, contest: Contest) -> str:
+    lines = [line.replace("`", "") for line in verdict_lines(fronts, contest)]
+    text = "".join(f"<p>{escape(line)}</p>\n" for line in lines)
+    beaten = defeat_grid(fronts, contest)
+    if beaten is None:
+        return text
+    return text + markup.html(beaten, f"{fronts.first.title}: who beats {contest.ours}")
+
+
 def _grid(board: Board) -> markup.Grid:
     note = (
-        f"{board.n_test:,} test samples, mean ± std over seeds. Rows of the front by means, ○ "
-        "where a quantised ANN needs no more energy and loses no more; the ANN and quantised ANNs "
-        f"are controls. Drops in {points(board)}."
+        f"{board.n_test:,} test samples, mean ± std over seeds. {board.retraining}Rows of the "
+        "front by means, ○ where a quantised ANN needs no more energy and loses no more; the ANN "
+        "and quantised ANNs are controls. Mean φ is the number of spikes a neuron may fire in a "
+        "step, the largest size where spikes have sizes. Drops in "
+        f"{points(board)}."
     )
     return grid(board, COLUMNS, [note])
 
@@ -193,20 +178,21 @@ def _grid(board: Board) -> markup.Grid:
 def write_files(records: Sequence[RunRecord], contest: Contest, folder: Path) -> list[Path]:
     """Writes all files and pictures and returns their paths."""
     paths = []
-    found = _contested(records, contest)
+    found = _keyed(records, contest)
     for name, text in _texts(found, records, contest).items():
         write_replacing(folder / name, text)
         paths.append(folder / name)
     for key, fronts in found.items():
-        paths.append(folder / f"{key}.png")
-        draw(fronts, contest, paths[-1])
+        if fronts.verdicts:
+            paths.append(folder / f"{key}.png")
+            draw(fronts, contest, paths[-1])
     return paths
 
 
 def check_files(records: Sequence[RunRecord], contest: Contest, folder: Path) -> list[str]:
     """Returns a sentence for each file that is not what the records give, pictures aside."""
     wrong = []
-    for name, text in _texts(_contested(records, contest), records, contest).items():
+    for name, text in _texts(_keyed(records, contest), records, contest).items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             wrong.append(f"{path} is not what the records give; run `adacal fronts --write`")

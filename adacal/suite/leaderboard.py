@@ -115,12 +115,14 @@ def summarise(
 ) -> pd.DataFrame:
     """Returns one row a (method, options, T, calibration samples), unranked; seeds are averaged.
 
-    Columns end in their unit. `drop`, `drop_low`, `drop_high` are the loss against the ANN in
-    units of the metric, positive is worse. `interval` says what the last two are: `bootstrap`, the
-    95 % interval over samples and seeds, for accuracies, whose right and wrong samples are
-    recorded, and for main metrics recorded on redrawn test sets; `range`, the smallest and largest
-    of the seeds; `none`, a single number. `pareto` marks the rows, controls aside, that no other
-    beats in energy and metric, and `beaten_by_quantised` those that a quantised ANN beats.
+    Columns end in their unit. `label` is what tables call a row, an unusual number of calibration
+    samples included; `record_label` is the records' own, the same at any number. `drop`,
+    `drop_low`, `drop_high` are the loss against the ANN in units of the metric, positive is worse.
+    `interval` says what the last two are: `bootstrap`, the 95 % interval over samples and seeds,
+    for accuracies, whose right and wrong samples are recorded, and for main metrics recorded on
+    redrawn test sets; `range`, the smallest and largest of the seeds; `none`, a single number.
+    `pareto` marks the rows, controls aside, that no other beats in energy and metric, and
+    `beaten_by_quantised` those that a quantised ANN beats.
 
     Args:
         records: of one task, dataset and model.
@@ -253,6 +255,7 @@ def _row(
     latency = [record.latency for record in group if record.latency is not None]
     return {
         "label": label,
+        "record_label": first.label,
         "method": first.method,
         "strictness": first.strictness,
         "T": first.T if first.uses_T else 0,

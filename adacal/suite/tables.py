@@ -155,7 +155,8 @@ def csv_text(rows: pd.DataFrame) -> str:
 
 def frame(board: Board, wanted: Sequence[str] = ()) -> pd.DataFrame:
     """Returns a board's rows under the names that CSV has; all columns by default."""
-    rows = board.rows.rename(columns=_csv_names(board))
+    # A CSV names a row once: readers match it with the other tables by its label there.
+    rows = board.rows.drop(columns="record_label").rename(columns=_csv_names(board))
     if wanted:
         fields = [field for column in choose(board, wanted) for field in column.fields]
         rows = rows[[_csv_names(board).get(field, field) for field in dict.fromkeys(fields)]]

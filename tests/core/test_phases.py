@@ -157,6 +157,20 @@ def test_behind_a_max_pool_every_change_of_its_window_is_paid() -> None:
     assert meter.report().sops == 3 and meter.report().macs == 2
 
 
+def test_a_network_that_pools_before_it_activates_has_one_neuron_a_window() -> None:
+    net = nn.Sequential(nn.Conv1d(1, 1, 1), nn.MaxPool1d(2), nn.ReLU(), nn.Conv1d(1, 1, 1))
+    for parameter in net.parameters():
+        nn.init.constant_(parameter, float(parameter.dim() > 1))
+    x = torch.tensor([[[0.875, 0.5]]])
+    network = convert(net, x, T=4)
+    network.neurons["2"].threshold, network.neurons["2"].initial_potential = 0.25, 0.0
+    set_dynamics(network, "changes", levels=3)
+    meter = EnergyMeter()
+    # only the larger current reaches a neuron, which fires 1 and takes 0.25 back, then nothing
+    assert network.predict(x, meter).output.item() == 0.875
+    assert (meter.report().spikes, meter.report().sops) == (2, 2)
+
+
 def test_negative_spikes_cost_as_much_as_positive_ones() -> None:
     net = two_layers()
     network = convert(net, torch.ones(3, 1, 2), T=3, stream=True)

@@ -53,6 +53,28 @@ def test_gradients_pass_the_floor_and_reach_the_ceiling() -> None:
     assert ceiling.grad.item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_gradients_are_those_of_clipping_first_and_rounding_straight_through() -> None:
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(400, generator=random) * 4 - 1
+    weight = torch.rand(400, generator=random)
+    found = []
+    for published in (False, True):
+        at, ceiling = x.clone().requires_grad_(), torch.tensor(1.5, requires_grad=True)
+        if published:
+            part = (at / ceiling).clamp(0, 1) * 4 + 0.5
+            output = (part + (part.floor() - part).detach()) / 4 * ceiling
+        else:
+            output = quantised_relu(at, ceiling, 4)
+        (weight * output).sum().backward()
+        assert at.grad is not None and ceiling.grad is not None
+        found.append((output.detach(), at.grad, ceiling.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    # rounding first would let gradients pass a little below 0 and above the ceiling
+    near = ((x < 0) & (x > -1.5 / 8)) | ((x > 1.5) & (x < 1.5 + 1.5 / 8))
+    assert bool(near.any()) and not bool(found[0][1][near].any())
+
+
 @pytest.mark.parametrize("levels", [1, 4, 8])
 def test_at_constant_current_as_many_steps_as_levels_give_the_network_exactly(levels: int) -> None:
     net = make_dyadic(nn.Sequential(nn.Linear(6, 8), QuantisedReLU(1.0, levels), nn.Linear(8, 3)))

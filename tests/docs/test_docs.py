@@ -133,6 +133,7 @@ def test_the_table_on_when_spikes_pay_is_what_the_records_give(monkeypatch) -> N
 
     text = page.PAGE.read_text(encoding="utf-8")
     assert page.written(text) == text and text.count("= ANN, memory") == 1
+    assert text.count("So: **") == text.count("Measured at T=4 against") == 1
 
 
 def test_a_line_through_energies_is_found_again_and_where_it_meets_a_price(monkeypatch) -> None:
@@ -150,7 +151,26 @@ def test_a_line_through_energies_is_found_again_and_where_it_meets_a_price(monke
     ]
     sure, line = page.fitted(records, "memory")
     assert sure == pytest.approx(1) and line == pytest.approx([7, 3, 2])
-    assert page.even(line, 7 + 2 * 4 + 3 * 0.5) == "0.50" and page.even(line, 1.0) == "none"
+    assert page.meets(line, 7 + 2 * 4 + 3 * 0.5) == pytest.approx(0.5)
+    assert page.meets(line, 1.0) is None
+
+
+def test_what_follows_when_spikes_pay_names_the_ends_of_the_table(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "docs")
+    import when_spikes_pay_page as page
+
+    def network(name: str, ann: float | None, memory: float, five: float, late: float):
+        levels, with_memory = {4: five, 8: five, 16: five}, {4: late, 8: late, 16: late}
+        return page.Network(name, [0.1], 1.0, ann, memory, levels, with_memory)
+
+    found = [network("a", 5.0, 0.9, 0.3, 0.25), network("b", 1.0, 0.2, 0.5, 0.49)]
+    said = " ".join(page.conclusion([*found, network("c", None, 0.5, 0.4, 0.4)]).split())
+    assert "below 1.00 (b) to 5.00 (a) spikes a neuron" in said
+    assert "memory counted below 0.20 (b) to 0.90 (a)." in said
+    assert said.count("0.30 (a) to 0.50 (b) against one of") == 3
+    moved = " ".join(page.memory_counts(found).split())
+    assert "is 0.30 (a) to 0.50 (b) without memory and 0.25 (a) to 0.49 (b) with it" in moved
+    assert moved.endswith("moving by more than 0.05.")
 
 
 def test_functions_named_in_the_architecture_page_exist() -> None:

@@ -41,6 +41,17 @@ def test_a_card_begins_its_spikes_with_its_strictness_class(name: str) -> None:
     }
 
 
+RIVALS = ("srp", "cos", "snm", "burst_lipooling", "multi_threshold", "dcgs", "qcfs")
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_the_card_of_a_rival_says_what_differs_and_what_was_guessed(name: str) -> None:
+    source = METHODS.get(name).card().source
+    head, differs, rest = source.partition("Differs")
+    _, guessed, guesses = rest.partition("Guessed:")
+    assert head and differs and guessed and guesses.rstrip().endswith(".")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_methods_that_need_labels_say_so(name: str) -> None:
     wants = METHODS.get(name).card().data

@@ -12,9 +12,11 @@ from click.testing import CliRunner
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite.cli import main
 from adacal.suite.fronts import Contest, front_boards, judge
-from adacal.suite.fronts_tables import all_fronts, check_files, summary, write_files
+from adacal.suite.fronts_tables import all_fronts, check_files, write_files
+from adacal.suite.fronts_words import summary
 from adacal.suite.records import RunRecord
 from adacal.suite.store import RecordStore
+from adacal.suite.tables import csv
 from suite.board_toys import record_maker, toy_record
 
 
@@ -26,7 +28,7 @@ def make() -> Any:
 @pytest.fixture(scope="module")
 def records(make: Any) -> list[RunRecord]:
     """`ours` is beaten by `sized` at its dear row and by the stricter `plain` at its cheap one."""
-    return [
+    made = [
         make("ann", "none", lost=0, energy_uj=9.0, T=1, uses_T=False, mean_max_spikes=None),
         make("quantized_ann", "quantised", lost=1, energy_uj=0.5, T=2, mean_max_spikes=4.0),
         make("ours", "burst", lost=10, energy_uj=3.0, T=4),
@@ -37,6 +39,7 @@ def records(make: Any) -> list[RunRecord]:
         make("plain", "binary", lost=11, energy_uj=6.0, T=4),
         make("plain", "binary", lost=1, energy_uj=7.0, T=1),
     ]
+    return [record.model_copy(update={"id": f"{i:016x}"}) for i, record in enumerate(made)]
 
 
 CONTEST = Contest(ours="ours", reference="plain", max_steps=4)
@@ -65,6 +68,41 @@ def test_energy_at_equal_accuracy_is_that_of_the_cheapest_equal_row(
     assert verdict.mean_saved == pytest.approx(math.sqrt(0.6))
 
 
+def test_the_reference_is_found_at_any_number_of_calibration_samples(
+    records: list[RunRecord],
+) -> None:
+    few = [
+        record.model_copy(
+            update={"calibration": record.calibration.model_copy(update={"samples": 64})}
+        )
+        for record in records
+    ]
+    (board,) = front_boards(few, max_steps=4)
+    assert "plain [64 samples]" in set(board.rows["label"])
+    verdict = judge(board.rows, CONTEST)
+    assert {row["T"] for row, _ in verdict.saved} == {2, 4}
+    assert [row["T"] for row in verdict.unmatched] == [1]
+
+
+def test_a_csv_names_a_row_once(records: list[RunRecord]) -> None:
+    (board,) = front_boards(records, max_steps=4)
+    head = csv(board).partition("\n")[0].split(",")
+    assert "label" in head and "record_label" not in head
+
+
+def test_the_aim_is_reached_by_every_row_of_the_reference_or_not_at_all(
+    records: list[RunRecord],
+) -> None:
+    (board,) = front_boards(records, max_steps=4)
+    verdict = judge(board.rows, CONTEST)
+    assert not verdict.leads and (verdict.own, verdict.rivals) == (2, 1)
+    assert verdict.reaches(1.3) is False  # one row is equalled by none
+    alone = judge(board.rows[board.rows["label"] != "plain"], CONTEST)
+    assert alone.reaches(0.4) is None
+    two = board.rows[(board.rows["label"] != "plain") | (board.rows["T"] != 1)]
+    assert [judge(two, CONTEST).reaches(aim) for aim in (1.19, 1.21)] == [False, True]
+
+
 def test_rows_of_more_steps_and_controls_stay_out(records: list[RunRecord]) -> None:
     (board,) = front_boards(records, max_steps=4)
     front = board.rows[board.rows["pareto"]]
@@ -83,7 +121,7 @@ def test_rows_of_fewer_seeds_are_left_out(make: Any, records: list[RunRecord]) -
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("options", [{"max_steps": 0}, {"tolerance": -1.0}])
+@pytest.mark.parametrize("options", [{"max_steps": 0}, {"tolerance": -1.0}, {"aim": 0.0}])
 def test_contests_without_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Contest(**options)
@@ -108,6 +146,32 @@ def test_files_say_what_the_records_give(records: list[RunRecord], tmp_path: Pat
         "per_spike", "0 of 3", "1 row: sized T=4", "1 row: plain T=2",
         "T=2: 1.20, T=4: 0.50, T=1: none as accurate; mean 0.77",
     ]  # fmt: skip
+
+
+def test_every_file_says_who_leads_and_shows_mean_phi(
+    make: Any, records: list[RunRecord], tmp_path: Path
+) -> None:
+    model = {"type": "toy", "base": "toy_base", "schedule": {"epochs": 7}}
+    retrained = [
+        record.model_copy(update={"config": {**record.config, "model": model}})
+        for record in records
+    ]
+    other = make("plain", "binary", lost=5, energy_uj=1.0, T=2, model="untouched")
+    write_files([*retrained, other], CONTEST, tmp_path)
+    (page,) = (path for path in tmp_path.glob("*.md") if path.name != "README.md")
+    (table,) = tmp_path.glob("*.html")
+    texts = [path.read_text() for path in (page, table, tmp_path / "README.md")]
+    for text in texts[:2]:
+        assert "does not lead: 1 of its 2 rows are beaten by sized T=4" in text
+        assert "of a stricter class plain T=2 beats 1 of its rows" in text
+        assert "mean φ" in text
+    for text in texts:
+        assert "retrained from `toy_base` for 7 epochs" in text
+    assert "missed: 1 of 2 rows" in texts[2]
+    assert "missed: 0.50 to 1.20, none as accurate at T=1" in texts[2]
+    assert "docs/when-spikes-pay.md" in texts[2]
+    assert "ours has no such row on " in texts[2] and " / untouched." in texts[2]
+    assert not list(tmp_path.glob("*untouched*"))
 
 
 def test_the_command_prints_writes_and_checks(records: list[RunRecord], tmp_path: Path) -> None:
