@@ -63,7 +63,7 @@ def matrix(
     A run begins with how many cells of each task and model are recorded and how long the others
     take, estimated from wall times of the same cells with another seed, or another T, recorded on
     this processor. --dry-run says it of every cell. To know which cells cannot run it reads all
-    datasets and builds all ANNs, which takes a while (`smoke`: 12 s).
+    datasets and builds all ANNs, which takes a while: a run itself does not judge so far ahead.
     """
     from adacal.suite import console, console_matrix
     from adacal.suite import matrix as matrices
