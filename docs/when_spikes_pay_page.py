@@ -17,6 +17,7 @@ import numpy as np
 from marked import filled
 
 from adacal.suite.families import base_of
+from adacal.suite.leaderboard import has_levels_of_spikes
 from adacal.suite.records import RunRecord
 from adacal.suite.store import RecordStore, write_replacing
 
@@ -192,8 +193,7 @@ def _against(
         costs = [
             record.energy.energy_pj[reading]
             for record in records
-            if record.strictness == "quantised"
-            and record.T * (record.mean_max_spikes or 0) == levels
+            if has_levels_of_spikes(record) and record.T * (record.mean_max_spikes or 0) == levels
         ]
         if costs:
             found[levels] = meets(line, float(np.mean(costs)))

@@ -57,16 +57,26 @@ class QuantisedNetwork(Converted):
         network: a calibrated network with the thresholds and φ to quantise by.
         batches: calibration inputs, to correct each channel's mean in the quantised network.
         correct_mean: whether to do so.
+        keep_shifts: take the shifts that the network is calibrated to in their place; at T=1 the
+            outputs are then those of the spiking network.
     """
 
     def __init__(
-        self, network: SpikingNetwork, batches: Sequence[Any], *, correct_mean: bool = True
+        self,
+        network: SpikingNetwork,
+        batches: Sequence[Any],
+        *,
+        correct_mean: bool = True,
+        keep_shifts: bool = False,
     ) -> None:
         self.network = network
         self.T = network.T
         self.search_log: dict[str, Any] = {}
         self._shift: dict[str, Tensor] = {}
-        if correct_mean:
+        if keep_shifts:
+            neurons = network.neurons.items()
+            self._shift = {name: torch.as_tensor(neuron.shift) for name, neuron in neurons}
+        elif correct_mean:
             self._correct(joined_inputs(batches, network))
 
     @torch.no_grad()

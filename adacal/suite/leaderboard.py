@@ -145,7 +145,7 @@ def summarise(
         for group in groups.values()
     ]
     table = pd.DataFrame(rows)
-    quantised = table[table["strictness"] == "quantised"]
+    quantised = table[[has_levels_of_spikes(group[0]) for group in groups.values()]]
     table["energy_to_quantised"] = [_to_quantised(row, quantised) for _, row in table.iterrows()]
     table["pareto"] = _front(table)
     table["beaten_by_quantised"] = beaten(
@@ -154,6 +154,14 @@ def summarise(
         (table["strictness"] == "quantised").to_numpy(),
     )
     return table
+
+
+def has_levels_of_spikes(record: RunRecord) -> bool:
+    """Says whether a row is a quantised ANN with as many levels as a neuron sends spikes.
+
+    One whose thresholds a search has chosen has levels to spare, so φT says nothing of its codes.
+    """
+    return record.strictness == "quantised" and "thresholds" not in record.method_options
 
 
 def metric_of(record: RunRecord, name: str | None = None) -> MetricInfo:

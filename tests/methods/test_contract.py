@@ -190,6 +190,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("multi_threshold", {"levels": 0}),
     ("multi_threshold", {"levels": 2.0}),
     ("dcgs", {"levels": True}),
+    ("quantized_ann", {"thresholds": "trained"}),
+    ("quantized_ann", {"thresholds": "rate_distortion", "ratio": 0.0}),
+    ("quantized_ann", {"ratio": 0.5}),
     *[("rate_distortion", wrong) for wrong in (
         {"budget": 2.5}, {"ratio": 0.0}, {"max_drop": -1.0}, {"max_spikes": 0}, {"unit": "joule"},
         {"samples": 0}, {"check": 1.0}, {"calibration": "heavy"}, {"iat": {"rule": "vote"}},

@@ -112,6 +112,21 @@ def test_the_quantised_ann_of_the_same_levels_stands_beside(records: list[RunRec
     assert math.isnan(table["ann"]["energy_to_quantised"])
 
 
+def test_a_quantised_ann_with_searched_levels_is_no_measure_of_the_number_of_levels(
+    records: list[RunRecord],
+) -> None:
+    plain = records[1]
+    update = {"id": "searched".ljust(16, "0"), "label": "searched"}
+    options = {"max_spikes": 1, "thresholds": "rate_distortion"}
+    cheaper = plain.energy.model_copy(
+        update={"energy_pj": {model: 0.4e6 for model in plain.energy.energy_pj}}
+    )
+    searched = plain.model_copy(update={**update, "method_options": options, "energy": cheaper})
+    table = rows([*records, searched])
+    assert table["cheap"]["energy_to_quantised"] == pytest.approx(0.5)
+    assert table["cheap"]["beaten_by_quantised"]  # but it does stand as a control
+
+
 def test_ranks_count_the_rows_before_a_tie() -> None:
     assert tied_ranks([0, 1, 5, 6], [2, 3, 7, 8]) == [1, 1, 3, 3]
     assert tied_ranks([], []) == []
