@@ -140,7 +140,7 @@ def load_checkpoint(path: Path, module: nn.Module) -> None:
             values that are not finite.
     """
     if not path.is_file():
-        raise DataError(f"no checkpoint at '{path}'; train one with `adacal train CONFIG`")
+        raise DataError(f"{missing(path)}; train one with `adacal train CONFIG`")
     state = read_pickled(path) if path.suffix in PICKLED else read_safetensors(path)
     check_fit(path, state, module.state_dict())
     for key, value in state.items():
@@ -150,6 +150,21 @@ def load_checkpoint(path: Path, module: nn.Module) -> None:
                 "train it again with `adacal train CONFIG`"
             )
     module.load_state_dict(state)
+
+
+def missing(path: Path) -> str:
+    """Returns that there is no checkpoint, with each place that a relative path could have meant.
+
+    A relative path counts from the working directory only if the file is there, so a user who
+    meant that place would read of another.
+    """
+    text = f"no checkpoint at '{path}'"
+    root = writable_root()
+    if path.is_relative_to(root):
+        here = Path.cwd() / path.relative_to(root)
+        if here != path and not here.is_file():
+            text += f", nor at '{here}'"
+    return text
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

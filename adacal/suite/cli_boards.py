@@ -13,6 +13,7 @@ from adacal.suite.cli_base import EXIT_FAILED, examples, shared_options
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board
     from adacal.suite.markup import Grid
+    from adacal.suite.published_tables import Beside
     from adacal.suite.store import RecordStore
 
 FORMS = ("terminal", "md", "csv", "tex", "html")
@@ -59,7 +60,10 @@ def _keys(_: click.Context, __: click.Parameter, value: str | None) -> list[str]
     "--columns", callback=_keys, metavar="NAME,NAME,…",
     help="Only these columns, in this order; a wrong name lists all, `all` shows all.",
 )  # fmt: skip
-@click.option("--published", is_flag=True, help="Print published numbers below, apart, unranked.")
+@click.option(
+    "--published", is_flag=True,
+    help="Print published numbers below, apart, unranked; in CSV the column origin tells them.",
+)  # fmt: skip
 @click.option("--write", is_flag=True, help="Write the tables to RESULTS/leaderboards.")
 @click.option("--plot", is_flag=True, help="Draw the metric against energy there, too.")
 @click.option("--check", is_flag=True, help="Fail unless the written tables fit the records.")
@@ -85,7 +89,14 @@ def leaderboard(
     check: bool,
     results: Path,
 ) -> None:
-    """Rank what is recorded."""
+    """Rank what is recorded.
+
+    A terminal shows the columns it is wide enough for. Some it never shows unasked: divergence,
+    spikes, calibration (seconds), wall and ann_wall (ms a sample), front (marks of the Pareto
+    front), events_ratio and the other readings of the energy (per_spike, per_event, memory,
+    reference). --columns all, or --columns method,score,spikes and so on, does.
+    """
+    from adacal.core.errors import DataError
     from adacal.suite import tables
     from adacal.suite.leaderboard import boards
     from adacal.suite.ranking import Filters, Ranking
@@ -93,6 +104,8 @@ def leaderboard(
 
     store = RecordStore(results)
     records = _read(store)
+    if not records:
+        raise DataError(_empty(store))
     ranking = Ranking(
         by=by,  # type: ignore[arg-type]
         metric=metric,
@@ -106,9 +119,14 @@ def leaderboard(
         _check(ctx, tables.check_files(records, store.results / "leaderboards"), store)
         return
     paths = _write(store, found, records, write, plot)
-    _print(found, form, columns, str(store.results))
-    if published:
-        _print_published(found, form, results)
+    tables_beside = _beside(found, results) if published else []
+    if published and form == "csv":
+        from adacal.suite.published_tables import joint_csv
+
+        click.echo(joint_csv(tables_beside, columns), nl=False)
+    else:
+        _print(found, form, columns, str(store.results))
+        _print_published(tables_beside, form)
     for path in paths:
         click.echo(f"wrote {path}", err=True)
 
@@ -131,6 +149,14 @@ def _read(store: RecordStore) -> list[Any]:
     for warning in warnings:
         click.echo(warning, err=True)
     return records
+
+
+def _empty(store: RecordStore) -> str:
+    lack = (
+        f"no record in {store.folder}" if store.results.is_dir() else f"no folder {store.results}"
+    )
+    where = "" if store.results == Path("results") else f" --results {store.results}"
+    return f"{lack}; run `adacal matrix embedded{where}` first, or name another folder"
 
 
 def _check(ctx: click.Context, wrong: Sequence[str], store: RecordStore) -> None:
@@ -174,26 +200,33 @@ def _print(found: list[Board], form: str, columns: Sequence[str], results: str) 
             click.echo(make(board, columns))
 
 
-def _print_published(found: list[Board], form: str, results: Path) -> None:
-    """Below the boards, apart: what is published of the same task, dataset, model and metric."""
+def _beside(found: list[Board], results: Path) -> list[tuple[Board, list[Beside]]]:
+    """Returns each board with what is published of its task, dataset, model and metric."""
     from adacal.suite.published import published_folder, read_names, read_published
-    from adacal.suite.published_tables import beside, beside_grid
+    from adacal.suite.published_tables import beside
 
     folder = published_folder(results)
     rows, wrong = read_published(folder)
     names = read_names(folder)
     _warn(wrong, folder)
     tables = [(board, beside(board, rows, names)) for board in found]
-    for board, entries in tables:
-        if entries:
-            title = f"Published, not measured here: {board.title}"
-            _print_grid(beside_grid(board, entries), title, form)
     if not any(entries for _, entries in tables):
         click.echo(
             f"nothing of {len(rows)} published rows is about the dataset and model of these "
             "tables; `adacal published` lists them",
             err=True,
         )
+    return tables
+
+
+def _print_published(tables: Sequence[tuple[Board, list[Beside]]], form: str) -> None:
+    """Below the boards, apart: what is published beside them."""
+    from adacal.suite.published_tables import beside_grid
+
+    for board, entries in tables:
+        if entries:
+            title = f"Published, not measured here: {board.title}"
+            _print_grid(beside_grid(board, entries), title, form)
 
 
 @click.command(

@@ -60,8 +60,10 @@ def matrix(
     and the rest goes on; the exit code is then 1. A file in RESULTS/records that is no record is
     moved to RESULTS/quarantine. Matrix files are code: run only those you trust.
 
-    The time is estimated from recorded wall times of the same cells with another seed, or another
-    T, on this processor.
+    A run begins with how many cells of each task and model are recorded and how long the others
+    take, estimated from wall times of the same cells with another seed, or another T, recorded on
+    this processor. --dry-run says it of every cell. To know which cells cannot run it reads all
+    datasets and builds all ANNs, which takes a while: a run itself does not judge so far ahead.
     """
     from adacal.suite import console, console_matrix
     from adacal.suite import matrix as matrices
@@ -106,13 +108,13 @@ def _show_plan(cells: Sequence[Cell], store: RecordStore, device: str, workers: 
 
 
 def _forecast(cells: Sequence[Cell], store: RecordStore, device: str, workers: int) -> str:
-    """Says how long a matrix will take, judged by the configs of what is recorded."""
+    """Says what a matrix will do and how long that takes; reads records and weights, no data."""
     from adacal.suite import environment
+    from adacal.suite.console_matrix import forecast
     from adacal.suite.estimate import estimate, not_recorded
     from adacal.suite.session import pick_device
 
     records, _ = store.read_all()
     to_run = not_recorded(cells, records)
     here = environment.capture(pick_device(device))
-    sentence = estimate(to_run, records, here).sentence(workers)
-    return f"{len(cells)} cells, {len(to_run)} to run; {sentence}"
+    return forecast(cells, to_run, estimate(to_run, records, here), workers)

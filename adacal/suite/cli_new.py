@@ -19,14 +19,15 @@ from adacal.suite.cli_base import examples, shared_options
 @click.argument("name")
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path),
-    help="Write a package there that can be installed, instead of files of this checkout.",
+    help="Write a package there that can be installed, instead of files of the checkout.",
 )  # fmt: skip
 @shared_options()
 def new(kind: str, name: str, folder: Path | None) -> None:
     """Write a METHOD, DATASET or TASK that runs as it is, to be changed into your own.
 
-    In a checkout the files go where their kind lives. Elsewhere, or with --folder, they become
-    a package that adacal finds once it is installed. docs/how-to explains each line.
+    An adacal that was installed from a checkout (pip install -e) writes into that checkout, where
+    their kind lives, from whatever folder it is called. Any other, or with --folder, writes a
+    package that adacal finds once it is installed. docs/how-to explains each line.
     """
     from adacal.suite.scaffold import start
 

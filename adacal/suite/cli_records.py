@@ -146,7 +146,9 @@ def submit_check(
     Schema, ids, numbers, code, versions, data, weights, controls, plug-ins, published claims; then
     the records are run again. The exit code is 1 if anything fails; notes are for the reviewer.
     """
+    from adacal.core.errors import DataError
     from adacal.suite import console_records
+    from adacal.suite.labels import counted
     from adacal.suite.session import pick_device
     from adacal.suite.store import RecordStore
     from adacal.suite.submission import (
@@ -158,7 +160,10 @@ def submit_check(
     )
     from adacal.suite.verify_many import collect, draw
 
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}; name a results folder")
     entries = collect([str(folder)], RecordStore(folder))
+    whole = sum(entry.record is not None for entry in entries)
     findings = check_submission(entries, folder, trust_imports)
     findings.append(check_claims(entries, folder))
     if no_verify:
@@ -166,8 +171,10 @@ def submit_check(
     else:
         drawn = draw(runnable(entries, trust_imports), sample, sample_seed)
         verdicts = _verify_all(drawn, pick_device(device), threads)
-        findings.append(verified(verdicts, len(entries)))
-    console_records.show_findings(findings, f"{folder}: {len(entries)} records")
+        findings.append(verified(verdicts, whole))
+    others = len(entries) - whole
+    also = f", {counted(others, 'file')} without one" if others else ""
+    console_records.show_findings(findings, f"{folder}: {counted(whole, 'record')}{also}")
     console_records.show_claims(entries, folder)
     if any(finding.state == "fail" for finding in findings):
         ctx.exit(EXIT_FAILED)

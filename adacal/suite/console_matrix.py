@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from adacal.suite.console import output
 from adacal.suite.dispatch import Outcome
 from adacal.suite.estimate import Estimate, duration
+from adacal.suite.labels import counted
 from adacal.suite.matrix import Cell
-from adacal.suite.session import share_key
+from adacal.suite.session import pair_key, share_key
 from adacal.suite.store import RecordStore
 
 
@@ -30,27 +31,59 @@ def show_plan(
         if state == "to run":
             known = next(seconds)
             time = "  unknown" if known is None else f"  about {duration(known)}"
-        console.print(f"{state:10} {cell.name}{time}", markup=False, soft_wrap=True)
+        word, _, reason = state.partition(": ")
+        line = f"{word:10} {cell.name}{f': {reason}' if reason else time}"
+        console.print(line, markup=False, soft_wrap=True)
     states = [state for _, state in planned]
+    failing = sum(state.startswith("cannot") for state in states)
     console.print(
-        f"{len(states)} cells: {states.count('to run')} to run, "
-        f"{states.count('recorded')} recorded, "
-        f"{sum(state.startswith('cannot') for state in states)} that cannot run"
+        f"{counted(len(states), 'cell')}: {states.count('to run')} to run, "
+        f"{states.count('recorded')} recorded, {failing} that cannot run"
     )
     to_run = [cell for cell, state in planned if state == "to run"]
+    if failing and not to_run:
+        console.print("nothing can be computed: of the cells not recorded none can run")
+        return
     console.print(shares(to_run), markup=False, soft_wrap=True)
     console.print(estimated.sentence(workers or 1), markup=False, soft_wrap=True)
 
 
+def forecast(
+    cells: Sequence[Cell], to_run: Sequence[Cell], estimated: Estimate, workers: int | None
+) -> str:
+    """Returns what a run is about to do: a line a network, then all cells and their time.
+
+    Args:
+        cells: of the matrix.
+        to_run: those of them that have no record.
+        estimated: of `to_run`.
+        workers: how many compute at the same time; None if a cluster decides.
+    """
+    whole = Counter(cell.network for cell in cells)
+    open_cells = Counter(cell.network for cell in to_run)
+    width = max(map(len, whole), default=0)
+    lines = [
+        f"{network:{width}}  {counted(count, 'cell')}: {count - open_cells[network]} recorded, "
+        f"{open_cells[network]} to run"
+        for network, count in whole.items()
+    ]
+    total = f"{counted(len(cells), 'cell')}, {len(to_run)} to run"
+    return "\n".join([*lines, f"{total}; {estimated.sentence(workers or 1)}"])
+
+
 def shares(cells: Sequence[Cell]) -> str:
     """Says what cells will share."""
-    sizes = Counter(share_key(cell.config) for cell in cells)
-    if not sizes:
+    built = {share_key(cell.config) for cell in cells}
+    pairs = {pair_key(cell.config) for cell in cells}
+    if not built:
         return "shared: nothing, as no cell is to run"
+    streams = ""
+    if len(built) > len(pairs):
+        streams = f" (streams once for each T, whose inputs differ: {len(built)} in all)"
     return (
-        f"shared: {len(cells)} cells have {len(sizes)} pairs of dataset and ANN, each built and "
-        "its ANN evaluated once a worker; calibration samples are drawn once a seed; each record "
-        "says what it shared"
+        f"shared: {counted(len(cells), 'cell')} with {counted(len(pairs), 'pair')} of dataset and "
+        f"ANN, each built and its ANN evaluated once a worker{streams}; calibration samples are "
+        "drawn once a seed; each record says what it shared"
     )
 
 

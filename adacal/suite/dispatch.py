@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from adacal.core.errors import AdacalError, DataError
+from adacal.core.errors import DataError
 from adacal.suite.claims import Claims
 from adacal.suite.config import digest
 from adacal.suite.executors import Executor, InProcess
+from adacal.suite.labels import counted
 from adacal.suite.matrix import Cell
 from adacal.suite.migrations import NewerSchema
 from adacal.suite.records import parse_record
@@ -22,7 +23,7 @@ from adacal.suite.runner import identify
 from adacal.suite.schedule import Schedule
 from adacal.suite.session import Progress, Session, no_progress, share_key
 from adacal.suite.store import RecordStore
-from adacal.suite.worker import Answer, Failed
+from adacal.suite.worker import Answer, Failed, reason_of
 
 POLL_S = 0.2
 ATTEMPTS = 3
@@ -111,15 +112,18 @@ def run_matrix(
 def plan(
     cells: Sequence[Cell], store: RecordStore, session: Session | None = None
 ) -> list[tuple[Cell, str]]:
-    """Returns each cell with `recorded`, `to run`, or why it cannot run; computes nothing."""
+    """Returns each cell with `recorded`, `to run`, or `cannot run: ` and why; measures nothing.
+
+    Whatever a cell raises is its reason, as in a run, and the others are planned.
+    """
     session = session or Session()
     planned = []
     for cell in cells:
         try:
             key = identify(cell.config, session.prepare(cell.config))
             planned.append((cell, "recorded" if store.has(key) else "to run"))
-        except AdacalError as error:
-            planned.append((cell, f"cannot run: {error}"))
+        except Exception as error:
+            planned.append((cell, f"cannot run: {reason_of(error)}"))
     return planned
 
 
@@ -178,8 +182,8 @@ class _Drive:
         """Asks of each cell that another process had claimed whether it is recorded or free now."""
         if not self._says_waiting:
             self._says_waiting = True
-            count = len(self._elsewhere)
-            self.note(f"waiting for {count} cell(s) that another process computes")
+            waiting = counted(len(self._elsewhere), "cell")
+            self.note(f"waiting for {waiting} that another process computes")
         for cell, record_id in list(self._elsewhere):
             if self._settled(cell, record_id, "recorded by another process"):
                 pass

@@ -19,7 +19,9 @@ from adacal.suite.config import RunConfig, digest
 from adacal.suite.environment import Environment
 from adacal.suite.matrix import Cell
 from adacal.suite.records import RunRecord
-from adacal.suite.session import share_key
+from adacal.suite.runner import identity
+from adacal.suite.session import build_task, share_key
+from adacal.suite.task import Task
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,40 @@ def estimate(cells: Sequence[Cell], records: Iterable[RunRecord], here: Environm
 
 
 def not_recorded(cells: Sequence[Cell], records: Iterable[RunRecord]) -> list[Cell]:
-    """Returns the cells of whose exact config there is no record; reads no dataset to know."""
-    known = {digest(record.config) for record in records}
-    return [cell for cell in cells if digest(cell.config.plain()) not in known]
+    """Returns the cells whose record is not there, by its id, as a run decides; reads no dataset.
+
+    Weights are hashed, and data are taken to be what they were when a record of the same task and
+    model was made. A cell whose task cannot be built counts as not recorded: the run will say why.
+    """
+    ids = set()
+    data: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        ids.add(record.id)
+        data[_network(record.config)].add(record.data_fingerprint)
+    tasks: dict[str, tuple[Task, str] | None] = {}
+    left = []
+    for cell in cells:
+        config = cell.config
+        key = share_key(config)
+        if key not in tasks:
+            tasks[key] = _task_with_weights(config)
+        built = tasks[key]
+        known = data.get(_network(config.plain()), set()) if built else set()
+        if not built or ids.isdisjoint(identity(config, built[0], it, built[1]) for it in known):
+            left.append(cell)
+    return left
+
+
+def _task_with_weights(config: RunConfig) -> tuple[Task, str] | None:
+    try:
+        task = build_task(config)
+        return task, task.checkpoint_sha256()
+    except Exception:  # whatever it is, the run says it of the cell
+        return None
+
+
+def _network(plain: Mapping[str, Any]) -> str:
+    return digest([plain.get("task"), plain.get("model")])
 
 
 @dataclass

@@ -77,7 +77,7 @@ def summary(found: Sequence[Fronts], contest: Contest) -> markup.Grid:
             "of that row, for each T. Quantised ANNs are not among the rivals: the tables of each "
             "network have them."
         ],
-        long=3,
+        long=[3],
     )  # fmt: skip
 
 

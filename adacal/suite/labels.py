@@ -61,3 +61,12 @@ def _short(value: Any, default: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_short(item, None) for item in value) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun.
+
+    >>> counted(1, "cell"), counted(1200, "cell")
+    ('1 cell', '1,200 cells')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

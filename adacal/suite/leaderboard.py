@@ -83,9 +83,8 @@ def boards(
     having = _with_metric(records, ranking.metric)
     chosen = {record.id for record in having if filters.keep(record)}
     if not chosen:
-        raise DataError(
-            "no record to show; run `adacal matrix embedded` first, or loosen the filters"
-        )
+        cure = "loosen the filters" if records else "run `adacal matrix embedded` first"
+        raise DataError(f"no record to show; {cure}")
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in having:
         where = (record.task, record.dataset, record.model)

@@ -17,6 +17,13 @@ _LATEX = {
     "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "\N{NO-BREAK SPACE}": "~",
 }  # fmt: skip
 
+PAGE_LINES = 45
+"""Lines of a LaTeX table's rows: with caption, heads and notes they fit a page of 550 pt."""
+
+LONG_EM = 9
+LONG_LETTERS = 17
+"""Width of columns whose texts are broken, and how many letters of ours it holds at least."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -27,14 +34,14 @@ class Grid:
         left: which columns are text.
         cells: rows of texts.
         notes: what stands below, a paragraph each.
-        long: the column whose texts LaTeX breaks into lines; none below 0.
+        long: the columns whose texts LaTeX breaks into lines.
     """
 
     heads: Sequence[str]
     left: Sequence[bool]
     cells: Sequence[Sequence[str]]
     notes: Sequence[str] = field(default=())
-    long: int = -1
+    long: Sequence[int] = ()
 
 
 def markdown(grid: Grid) -> str:
@@ -48,44 +55,90 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid, title: str, label: str) -> str:
-    r"""Returns a LaTeX table for `\usepackage{booktabs}`; it needs no other package.
+    r"""Returns LaTeX tables for `\usepackage{booktabs}`; they need no other package.
 
-    It takes a page across, both columns of a paper that has two. What does not fit gets fewer
-    columns by `--columns`.
+    Each takes a page across, both columns of a paper that has two (from 465 pt on). What does not
+    fit gets fewer columns by `--columns`. What is longer than a page goes on in further tables
+    of the same number; the notes stand below the last.
 
     Args:
         grid: the table.
         title: the caption.
-        label: for `\ref`.
+        label: for `\ref`; of the first table.
     """
+    parts = _parts(grid)
+    captions = [f"{title} (continued, {i} of {len(parts)})" for i in range(1, len(parts) + 1)]
+    captions[0] = title if len(parts) == 1 else f"{title} (1 of {len(parts)})"
+    lines = [r"% needs \usepackage{booktabs}"]
+    for number, (rows, caption) in enumerate(zip(parts, captions, strict=True)):
+        # The caption of a further table would count as another table.
+        again = [r"\addtocounter{table}{-1}"] if number else []
+        named = [] if number else [r"\label{" + label + "}"]
+        last = number == len(parts) - 1
+        lines += [
+            r"\begin{table*}",
+            r"\centering",
+            r"\scriptsize",
+            r"\setlength{\tabcolsep}{2pt}",
+            *again,
+            r"\caption{" + tex(caption) + ".}",
+            *named,
+            *_tabular(grid, rows),
+            *(rf"\par\smallskip\raggedright {_note(note)}" for note in grid.notes if last),
+            r"\end{table*}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _parts(grid: Grid) -> list[list[Sequence[str]]]:
+    """Splits the rows into tables that fit a page, broken names counted line by line."""
+    parts: list[list[Sequence[str]]] = [[]]
+    used = 0
+    for row in grid.cells:
+        height = max((_height(row[i]) for i in grid.long), default=1)
+        if parts[-1] and used + height > PAGE_LINES:
+            parts.append([])
+            used = 0
+        parts[-1].append(row)
+        used += height
+    return parts
+
+
+def _height(text: str) -> int:
+    """Returns how many lines a name takes where LaTeX breaks it, rather one too many."""
+    lines, filled = 1, 0
+    for piece in re.split("\0| ", _breakable(text)):
+        if filled and filled + len(piece) > LONG_LETTERS:
+            lines, filled = lines + 1, 0
+        filled += len(piece) + 1
+    return lines
+
+
+def _tabular(grid: Grid, rows: Sequence[Sequence[str]]) -> list[str]:
     kinds = ["l" if left else "r" for left in grid.left]
-    if grid.long >= 0:
-        kinds[grid.long] = r"p{0.175\linewidth}"
-    rows = [
-        [_broken(cell) if place == grid.long else tex(cell) for place, cell in enumerate(row)]
-        for row in grid.cells
-    ]
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table*}",
-        r"\centering",
-        r"\scriptsize",
-        r"\setlength{\tabcolsep}{2.5pt}",
-        r"\caption{" + tex(title) + ".}",
-        r"\label{" + label + "}",
+    for i in grid.long:
+        kinds[i] = rf"p{{{LONG_EM}em}}"
+    heads = (_stacked(head, left) for head, left in zip(grid.heads, grid.left, strict=True))
+    return [
         r"\begin{tabular}{@{}" + "".join(kinds) + "@{}}",
         r"\toprule",
-        " & ".join(_stacked(head, left) for head, left in zip(grid.heads, grid.left, strict=True))
-        + r" \\",
+        " & ".join(heads) + r" \\",
         r"\midrule",
-        # A row that begins with [ would be taken for the option of the \\ before it.
-        *("{}" + " & ".join(row) + r" \\" for row in rows),
+        *(_row(grid, row) for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *(r"\par\smallskip\raggedright " + tex(note.replace("`", "")) for note in grid.notes),
-        r"\end{table*}",
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _row(grid: Grid, row: Sequence[str]) -> str:
+    cells = (_broken(text) if i in grid.long else tex(text) for i, text in enumerate(row))
+    # A row that begins with [ would be taken for the option of the line's end before it, and a
+    # plain \\ behind \raggedright would only break the line of the cell.
+    return "{}" + " & ".join(cells) + r" \tabularnewline"
+
+
+def _note(note: str) -> str:
+    return tex(note.replace("`", ""))
 
 
 def _stacked(head: str, left: bool) -> str:
@@ -99,9 +152,12 @@ def _stacked(head: str, left: bool) -> str:
 
 
 def _broken(text: str) -> str:
-    """Lets LaTeX break a long name where it has an underscore or a bracket."""
-    marked = text.replace("_", "_\0").replace("(", "(\0").replace("={", "=\0{")
-    return r"\raggedright " + tex(marked).replace("\0", r"\allowbreak{}")
+    return r"\raggedright " + tex(_breakable(text)).replace("\0", r"\allowbreak{}")
+
+
+def _breakable(text: str) -> str:
+    """Marks with zeros where LaTeX may break a long name: behind signs, as it does at spaces."""
+    return re.sub("[_(/]|=(?={)", "\\g<0>\0", text)
 
 
 def html(grid: Grid, title: str) -> str:

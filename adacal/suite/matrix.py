@@ -34,10 +34,11 @@ RULE_KEYS = ("task", "model", "method", "T", "seed")
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a matrix; `name` is for people."""
+    """One run of a matrix; `name` is for people, and `network`, its task and model, begins it."""
 
     name: str
     config: RunConfig
+    network: str
 
 
 def find_matrix(source: str | Path) -> Path:
@@ -119,7 +120,9 @@ def _grid(
                 raw = merge(raw, rule["set"])
         config = resolve(raw, origin=where)
         steps = f" T={config.conversion.T}" if config.uses_T else ""
-        yield Cell(f"{task} {model} {config.label()}{steps} seed={config.seed}", config)
+        network = f"{task} {model}"
+        name = f"{network} {config.label()}{steps} seed={config.seed}"
+        yield Cell(name, config, network)
 
 
 def _entry(value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from adacal.suite.leaderboard import Board
 from adacal.suite.markup import Grid
 from adacal.suite.published import Names, PublishedRow
 from adacal.suite.records import metric_words
+from adacal.suite.tables import csv_text, frame
 
 NOTE = (
     "Published numbers, as their sources give them; none was measured here and none is ranked. "
@@ -80,8 +81,52 @@ def beside_grid(board: Board, found: Sequence[Beside]) -> Grid:
         left=[i in text for i in range(len(heads))],
         cells=[_cells(entry) for entry in found],
         notes=[NOTE],
-        long=11,
+        long=(0, 5, 10, 11),
     )
+
+
+ONLY_PUBLISHED = ("ann_value", "our_label", "gap", "secondary", "paper", "source")
+"""CSV columns that measured rows leave empty."""
+
+
+def joint_csv(tables: Sequence[tuple[Board, Sequence[Beside]]], wanted: Sequence[str] = ()) -> str:
+    """Returns boards and published rows as one CSV, whose first column says which a row is.
+
+    `origin` is `measured` or `published`. A published row stands once for each of our rows it is
+    set beside (`our_label`), has no rank, and under the name of our metric the published number.
+
+    Args:
+        tables: boards with what is published beside them.
+        wanted: keys of the boards' columns; all by default.
+    """
+    import pandas as pd
+
+    measured = pd.concat([frame(board, wanted) for board, _ in tables], ignore_index=True)
+    columns = [*measured.columns, *ONLY_PUBLISHED]
+    rows = [_csv_row(board, entry) for board, entries in tables for entry in entries]
+    published = pd.DataFrame(rows, columns=columns, dtype=object)
+    both = pd.concat([measured.astype(object), published], ignore_index=True)
+    both.insert(0, "origin", ["measured"] * len(measured) + ["published"] * len(published))
+    return csv_text(both)
+
+
+def _csv_row(board: Board, entry: Beside) -> dict[str, Any]:
+    row, ours = entry.row, entry.ours
+    return {
+        "task": board.task,
+        "dataset": board.dataset,
+        "model": board.model,
+        "label": row.method,
+        "T": row.T,
+        board.metric: row.value,
+        "drop": entry.published_drop,
+        "ann_value": row.ann_value,
+        "our_label": "" if ours is None else ours["label"],
+        "gap": entry.gap,
+        "secondary": row.secondary,
+        "paper": _paper(row),
+        "source": row.source,
+    }
 
 
 def list_grid(rows: Sequence[PublishedRow]) -> Grid:
@@ -105,7 +150,7 @@ def list_grid(rows: Sequence[PublishedRow]) -> Grid:
         for row in rows
     ]
     left = [i not in (4, 6, 7) for i in range(len(heads))]
-    return Grid(heads=heads, left=left, cells=cells, notes=[NOTE], long=9)
+    return Grid(heads=heads, left=left, cells=cells, notes=[NOTE], long=(3, 5, 8, 9))
 
 
 def _cells(entry: Beside) -> list[str]:

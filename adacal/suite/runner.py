@@ -44,7 +44,7 @@ from adacal.suite.session import (
     to_cpu,
 )
 from adacal.suite.store import RecordStore
-from adacal.suite.task import Batch, Evaluation
+from adacal.suite.task import Batch, Evaluation, Task
 
 if TYPE_CHECKING:
     from adacal.core.converted import Converted
@@ -82,12 +82,16 @@ def run(
 
 def identify(config: RunConfig, prepared: Prepared) -> str:
     """Returns the id the config's record will have."""
-    checkpoint = prepared.checkpoint_sha256 or digest(config.model)
+    return identity(config, prepared.task, prepared.fingerprint, prepared.checkpoint_sha256)
+
+
+def identity(config: RunConfig, task: Task, fingerprint: str, checkpoint_sha256: str) -> str:
+    """Returns the id of a config's record on data and weights of these hashes."""
     return record_id(
-        task=prepared.task.name,
-        data_fingerprint=prepared.fingerprint,
-        model=prepared.task.model_name,
-        checkpoint_sha256=checkpoint,
+        task=task.name,
+        data_fingerprint=fingerprint,
+        model=task.model_name,
+        checkpoint_sha256=checkpoint_sha256 or digest(config.model),
         method=config.method_name,
         method_options=config.method_options(),
         T=config.conversion.T,

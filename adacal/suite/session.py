@@ -163,8 +163,19 @@ def draw(prepared: Prepared, n_samples: int, seed: int, device: str) -> list[Bat
 
 def share_key(config: RunConfig) -> str:
     """Returns what runs must have in common to share a task, its ANN and the ANN's evaluation."""
-    parts = [config.task, config.model, config.schedule, config.evaluation.batch_size]
-    return digest([*parts, *_steps_of_inputs(config).values()])
+    return digest([*_pair(config), *_steps_of_inputs(config).values()])
+
+
+def pair_key(config: RunConfig) -> str:
+    """Returns the same for runs of one dataset and ANN; streams share only if T is the same, too.
+
+    The inputs of a stream depend on T, and the last digits of its ANN's answers with them.
+    """
+    return digest(_pair(config))
+
+
+def _pair(config: RunConfig) -> list[Any]:
+    return [config.task, config.model, config.schedule, config.evaluation.batch_size]
 
 
 def build_task(config: RunConfig) -> Task:

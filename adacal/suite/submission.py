@@ -17,6 +17,7 @@ from adacal.core.errors import AdacalError
 from adacal.suite.config import RunConfig, digest, resolve
 from adacal.suite.environment import commit_is_known
 from adacal.suite.foreign import LOCAL, OWN, PlugIn, imported
+from adacal.suite.labels import counted
 from adacal.suite.leaderboard import CONTROLS, Board, boards
 from adacal.suite.places import CHECKPOINT_FOLDER, ROOT
 from adacal.suite.published import read_names, read_published
@@ -69,7 +70,7 @@ def check_submission(
         _checkpoints(records, folder),
         _controls(records),
         _seeds(records),
-        _each("plug-ins", records, _plug_in_complaint, "can be installed by name, in that version"),
+        _plug_ins(records),
         *_imports(records, trust_imports),
     ]
     return findings
@@ -89,7 +90,9 @@ def verified(verdicts: Sequence[Verdict], of: int) -> Finding:
     bad = [f"{it.entry.path.name}: {it.sentence()}" for it in verdicts if not it.ok]
     if bad:
         return Finding("verify", "fail", _some(bad))
-    return Finding("verify", "pass", f"{len(verdicts)} of {of} records ran again and agree")
+    return Finding(
+        "verify", "pass", f"{len(verdicts)} of {counted(of, 'record')} ran again and agree"
+    )
 
 
 def _schema(entries: Sequence[Entry]) -> Finding:
@@ -99,7 +102,7 @@ def _schema(entries: Sequence[Entry]) -> Finding:
     ids = [entry.record.id for entry in entries if entry.record is not None]
     if len(set(ids)) < len(ids):
         return Finding("schema", "fail", "the same id in two files; keep one")
-    return Finding("schema", "pass", f"{len(entries)} records can be read")
+    return Finding("schema", "pass", f"{counted(len(entries), 'record')} can be read")
 
 
 def _each(
@@ -197,7 +200,9 @@ def _checkpoints(records: Sequence[RunRecord], folder: Path) -> Finding:
             "checkpoint", "fail", f"no file with these weights: {_some(missing)}; put it into "
             f"{folder / 'checkpoints'}",
         )  # fmt: skip
-    return Finding("checkpoint", "pass", f"the weights of {len(wanted)} networks are there")
+    return Finding(
+        "checkpoint", "pass", f"the weights of {counted(len(wanted), 'network')} are there"
+    )
 
 
 def _weights(records: Sequence[RunRecord], folder: Path) -> Iterator[Path]:
@@ -250,10 +255,27 @@ def _seeds(records: Sequence[RunRecord]) -> Finding:
     return Finding("seeds", "pass", f"at least {WANTED_SEEDS} a row")
 
 
+def _plug_ins(records: Sequence[RunRecord]) -> Finding:
+    """Older records do not say which plug-ins they used, so nobody knows that there were none."""
+    found = _each("plug-ins", records, _plug_in_complaint, "none was used")
+    if found.state == "fail":
+        return found
+    silent = sum(record.plug_ins is None for record in records)
+    if silent:
+        text = (
+            f"{silent} of {counted(len(records), 'record')} are from before plug-ins were noted; "
+            "run them again to have them named"
+        )
+        return Finding("plug-ins", "note", text)
+    if any(record.plug_ins for record in records):
+        return Finding("plug-ins", "pass", "can be installed by name, in that version")
+    return found
+
+
 def _plug_in_complaint(record: RunRecord) -> str:
     """What ran must be what others can install: a name of a registry, or a commit, and a version.
 
-    A record from before plug-ins were noted passes unless its config imports something.
+    A record from before plug-ins were noted has no complaint unless its config imports something.
     """
     named = {module for it in record.plug_ins or () for module in it.modules}
     wanted = {name.partition(".")[0] for name in imported(record.config)} - set(OWN)
@@ -314,7 +336,7 @@ def check_claims(entries: Sequence[Entry], folder: Path) -> Finding:
     if wrong:
         return Finding("claims", "fail", _some(wrong))
     met = sum(entry.ours is not None for _, found in compared(entries, folder) for entry in found)
-    text = f"{len(rows)} published rows, {met} of them beside a measured one"
+    text = f"{counted(len(rows), 'published row')}, {met} of them beside a measured one"
     return Finding("claims", "pass" if met else "note", text)
 
 

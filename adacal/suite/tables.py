@@ -65,19 +65,25 @@ def caption(board: Board, wanted: Sequence[str] = ()) -> str:
 def _ties(board: Board) -> str:
     if board.ranking.by == "pareto":
         return ""
+    ranked = board.rows[board.rows["rank"] > 0]
     if board.ranking.by == "energy":
-        return "Rows whose range of energy over seeds overlaps share a rank. "
+        text = "Rows whose range of energy over seeds overlaps share a rank. "
+        return text + _NO_TIES * bool((ranked["seeds"] == 1).any())
     kinds = set(board.rows["interval"])
+    single = _NO_TIES * bool((ranked["interval"] == "none").any())
     if "bootstrap" in kinds:
         older = "; [… seeds] is the range over seeds of older records" * ("range" in kinds)
         return (
             f"Rows whose interval (paired bootstrap over samples and seeds{older}) overlaps share "
-            "a rank. "
+            f"a rank. {single}"
         )
     return (
         "No interval over test samples: the metric is no mean over right and wrong ones. Rows "
-        "whose range over seeds overlaps share a rank. "
+        f"whose range over seeds overlaps share a rank. {single}"
     )
+
+
+_NO_TIES = "Rows of one seed have no range: no ties among them, and noise may order them. "
 
 
 def reproduce(board: Board, results: str = "results") -> str:
@@ -102,7 +108,7 @@ def grid(board: Board, wanted: Sequence[str] = (), notes: Sequence[str] = ()) ->
         left=[column.left for column in columns],
         cells=[[column.show(row) for column in columns] for row in _rows(board)],
         notes=notes,
-        long=next((i for i, column in enumerate(columns) if column.key == "method"), -1),
+        long=[i for i, column in enumerate(columns) if column.key == "method"],
     )
 
 
@@ -139,11 +145,16 @@ def one_csv(found: Sequence[Board], wanted: Sequence[str] = ()) -> str:
     """Returns the rows of several boards below one head; what a board has not is empty."""
     import pandas as pd
 
-    rows = pd.concat([_frame(board, wanted) for board in found], ignore_index=True)
+    return csv_text(pd.concat([frame(board, wanted) for board in found], ignore_index=True))
+
+
+def csv_text(rows: pd.DataFrame) -> str:
+    """Returns rows as our CSV files have them."""
     return str(rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def _frame(board: Board, wanted: Sequence[str]) -> pd.DataFrame:
+def frame(board: Board, wanted: Sequence[str] = ()) -> pd.DataFrame:
+    """Returns a board's rows under the names that CSV has; all columns by default."""
     # A CSV names a row once: readers match it with the other tables by its label there.
     rows = board.rows.drop(columns="record_label").rename(columns=_csv_names(board))
     if wanted:

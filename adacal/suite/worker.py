@@ -53,8 +53,7 @@ class Worker:
                     return Answer("identity", identify(config, self.session.prepare(config)))
                 return Answer("record", measure(config, self.session, progress).to_json())
         except Exception as error:
-            reason = str(error) if isinstance(error, AdacalError) else _unexpected(error)
-            return Answer("failed", Failed(reason, traceback.format_exc()))
+            return Answer("failed", Failed(reason_of(error), traceback.format_exc()))
 
     def answer_plain(
         self, ask: Ask, plain: dict[str, Any], progress: Progress = no_progress
@@ -72,5 +71,10 @@ def make_worker(device: str, threads: int | None) -> Worker:
     return Worker(Session(device=pick_device(device)), threads)
 
 
-def _unexpected(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def reason_of(error: Exception) -> str:
+    """Returns why a cell gave no record, in a sentence; of errors that are not ours with the kind.
+
+    >>> reason_of(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    """
+    return str(error) if isinstance(error, AdacalError) else f"{type(error).__name__}: {error}"

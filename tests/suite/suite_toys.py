@@ -38,15 +38,18 @@ class ToyTask(Task):
         model: Mapping[str, Any],
         schedule: Mapping[str, Any] | None = None,
         fail: bool = False,
+        crash: bool = False,
     ) -> None:
         self.name = "toy"
         self.dataset_name = str(dataset["type"])
         self.model_name = str(model.get("name", model["type"]))
-        self.schedule, self.fail, self.built = schedule, fail, 0
+        self.schedule, self.fail, self.crash, self.built = schedule, fail, crash, 0
 
     def build_ann(self) -> nn.Module:
         if self.fail:
             raise DataError("no checkpoint at 'nowhere'; train one")
+        if self.crash:
+            raise RuntimeError("the toy network broke")
         self.built += 1
         return nn.Identity()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ from adacal.core.errors import DataError
 from adacal.suite import matrix as matrices
 from adacal.suite import runner
 from adacal.suite.cli import main
+from adacal.suite.columns import NEVER, all_columns
+from adacal.suite.leaderboard import Ranking, boards
+from suite.board_toys import toy_record
 from suite.suite_toys import raw_config, write_base
 
 COMMANDS = (
@@ -53,6 +57,21 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     result = adacal(command, "--help")
     assert result.exit_code == 0
     assert f"adacal {command}" in result.output.partition("Examples:")[2]
+
+
+def test_the_help_of_leaderboards_names_the_columns_a_terminal_hides() -> None:
+    (board,) = boards([toy_record()], Ranking())
+    hidden = [column.key for column in all_columns(board) if column.above == NEVER]
+    text = " ".join(adacal("leaderboard", "--help").output.split())
+    for key in hidden:
+        assert re.search(rf"\b{key}\b", text), key
+    assert "--columns all" in text and "--columns method,score,spikes" in text
+
+
+def test_the_help_of_new_says_where_an_editable_install_writes() -> None:
+    text = " ".join(adacal("new", "--help").output.split())
+    assert "(pip install -e) writes into that checkout" in text
+    assert "from whatever folder it is called" in text
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
@@ -118,13 +137,17 @@ def test_a_matrix_runs_resumes_and_writes_tables_that_check(matrix: Path, tmp_pa
     results = tmp_path / "results"
     dry = adacal("matrix", matrix, "--results", results, "--dry-run")
     assert "3 cells: 3 to run" in dry.output
-    assert "shared: 3 cells have 1 pairs of dataset and ANN" in dry.output
+    assert "shared: 3 cells with 1 pair of dataset and ANN" in dry.output
     assert "time: unknown; no cell like these has its wall time recorded here" in dry.output
     assert not results.exists()
     first = adacal("matrix", matrix, "--results", results)
     assert first.exit_code == 0, first.output
     assert "3 cells run, 0 recorded before, 0 failed" in first.output
-    assert "0 cells run, 3 recorded before" in adacal("matrix", matrix, "--results", results).output
+    plan, _, _ = first.output.partition("3 cells run")
+    assert "toy_data toy_net  3 cells: 0 recorded, 3 to run\n3 cells, 3 to run; time:" in plan
+    again = adacal("matrix", matrix, "--results", results)
+    assert "toy_data toy_net  3 cells: 3 recorded, 0 to run\n3 cells, 0 to run;" in again.output
+    assert "0 cells run, 3 recorded before" in again.output
     assert (results / "leaderboards" / "toy_data_toy_net.png").is_file()
     more = adacal("matrix", matrix, "--results", results, "--dry-run", "--cfg-options", "T=[2,8]")
     assert "to run     toy_data toy_net toy_spiking T=8 seed=0  about 1 s" in more.output
@@ -163,22 +186,33 @@ def test_a_matrix_with_a_failing_cell_exits_with_one(matrix: Path, tmp_path: Pat
         (["matrix", "embeded"], "did you mean 'embedded'"),
         (["show", "123", "--results", "EMPTY"], "no record '123'"),
         (["verify", "123", "--results", "EMPTY"], "no record '123'"),
-        (["leaderboard", "--results", "EMPTY"], "no record to show"),
+        (["leaderboard", "--results", "EMPTY"], "no folder EMPTY; run `adacal matrix embedded"),
+        (["leaderboard", "--results", "BARE"], "no record in BARE/records; run `adacal matrix"),
+        (["leaderboard", "--check", "--results", "BARE"], "no record in BARE/records; run"),
+        (["submit-check", "EMPTY"], "no folder EMPTY; name a results folder"),
         (["train", "CONFIG"], "has no training schedule"),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_exit_code_two(
     words: list[str], sentence: str, config: Path, tmp_path: Path
 ) -> None:
-    places = {"CONFIG": str(config), "EMPTY": str(tmp_path / "empty")}
-    filled = [
-        word.replace("CONFIG", places["CONFIG"]).replace("EMPTY", places["EMPTY"]) for word in words
-    ]
+    (tmp_path / "bare").mkdir()
+    places = {
+        "CONFIG": str(config), "EMPTY": str(tmp_path / "empty"), "BARE": str(tmp_path / "bare")
+    }  # fmt: skip
+
+    def fill(text: str) -> str:
+        for key, place in places.items():
+            text = text.replace(key, place)
+        return text
+
+    filled = list(map(fill, words))
     if filled[0] == "run" and "--results" not in filled:
         filled += ["--results", str(tmp_path / "results")]
     result = adacal(*filled)
     assert result.exit_code == 2, result.output
-    assert sentence in result.output
+    assert fill(sentence) in result.output
+    assert "filters" not in result.output
     assert result.output.strip().count("\n") == 0
     assert "Traceback" not in result.output
 
@@ -187,7 +221,21 @@ def test_a_dry_run_of_cells_that_cannot_run_exits_with_one(matrix: Path, tmp_pat
     options = ("--dry-run", "--cfg-options", "tasks=['toy_gone']")
     result = adacal("matrix", matrix, "--results", tmp_path / "r", *options)
     assert result.exit_code == 1
-    assert "cannot run: no checkpoint at 'nowhere'" in result.output
+    where = "cannot run toy_gone toy_net toy_ann seed=0: no checkpoint at 'nowhere'"
+    assert where in result.output
+    assert result.output.endswith(
+        "nothing can be computed: of the cells not recorded none can run\n"
+    )
+
+
+def test_a_dry_run_outlives_an_unexpected_error(matrix: Path, tmp_path: Path) -> None:
+    rule = "cells=[{'when': {'method': 'toy_ann'}, 'set': {'task': {'crash': True}}}]"
+    result = adacal(
+        "matrix", matrix, "--results", tmp_path / "r", "--dry-run", "--cfg-options", rule
+    )
+    assert result.exit_code == 1
+    assert "toy_ann seed=0: RuntimeError: the toy network broke" in result.output
+    assert "3 cells: 2 to run, 0 recorded, 1 that cannot run" in result.output
 
 
 def test_results_whose_failed_folder_is_a_file_are_refused_before_any_computing(

@@ -9,6 +9,7 @@ import pytest
 from adacal.suite import fronts_tables
 from adacal.suite.fronts import Contest
 from adacal.suite.leaderboard import Ranking, boards
+from adacal.suite.markup import PAGE_LINES
 from adacal.suite.published import check_names, read_names, read_published
 from adacal.suite.published_tables import beside
 from adacal.suite.store import RecordStore
@@ -22,6 +23,15 @@ def test_the_committed_tables_are_what_the_committed_records_give() -> None:
     records, warnings = RecordStore(RESULTS).read_all()
     assert warnings == []
     assert check_files(records, RESULTS / "leaderboards") == []
+
+
+def test_no_committed_latex_table_is_longer_than_a_page() -> None:
+    texts = [path.read_text() for path in (RESULTS / "leaderboards").glob("*.tex")]
+    tables = [table for text in texts for table in text.split("\\begin{table*}")[1:]]
+    assert len(tables) > len(texts)
+    for table in tables:
+        body = table.partition("\\midrule\n")[2].partition("\\bottomrule")[0]
+        assert 0 < body.count("\n") <= PAGE_LINES
 
 
 def test_the_committed_fronts_are_what_the_committed_records_give() -> None:

@@ -17,13 +17,16 @@ from adacal.core.errors import ConfigError
 from adacal.suite import session as sessions
 from adacal.suite.claims import Claims
 from adacal.suite.config import resolve
+from adacal.suite.console_matrix import shares
 from adacal.suite.dispatch import plan, run_matrix
 from adacal.suite.environment import capture
 from adacal.suite.estimate import estimate, not_recorded
 from adacal.suite.executors import Executor, Hear, InProcess, make_executor, usable_cores
+from adacal.suite.matrix import load_matrix
 from adacal.suite.migrations import SCHEMA_VERSION
 from adacal.suite.process_pool import ProcessPool, visible_gpus
 from adacal.suite.records import RunRecord, WallTime
+from adacal.suite.registry import TASKS
 from adacal.suite.runner import identify, measure
 from adacal.suite.schedule import Schedule
 from adacal.suite.session import Session, draw
@@ -267,6 +270,53 @@ def test_times_are_those_of_other_seeds_else_of_the_nearest_T_else_unknown(tmp_p
     assert estimate(wanted, records, elsewhere).sentence().startswith("time: unknown")
     old = [record.model_copy(update={"wall": None}) for record in records]
     assert estimate(wanted, old, here).unknown == 4
+
+
+def test_whatever_one_cell_raises_is_its_reason_and_the_others_are_planned(tmp_path: Path) -> None:
+    rule = {"when": {"method": "toy_ann"}, "set": {"task": {"crash": True}}}
+    cells = cells_of(tmp_path, cells=[rule])
+    store = RecordStore(tmp_path / "results")
+    states = {cell.config.method_name: state for cell, state in plan(cells, store)}
+    reason = "RuntimeError: the toy network broke"
+    assert states == {"toy_ann": f"cannot run: {reason}", "toy_spiking": "to run"}
+    (failure,) = run_matrix(cells, store).failed
+    assert failure.reason == reason  # the run says the same
+
+
+def test_what_is_recorded_is_told_by_ids_before_a_run_as_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, store = cells_of(tmp_path), RecordStore(tmp_path / "results")
+    assert len(not_recorded(cells, [])) == len(cells)
+    run_matrix(cells, store)
+    records, _ = store.read_all()
+    # Batches, timings and options that say the default are no part of what a record is.
+    same = cells_of(
+        tmp_path,
+        methods=["toy_ann", {"name": "toy_spiking", "misses": 1}],
+        evaluation={"batch_size": 10, "latency_repeats": 2},
+    )
+    other = cells_of(tmp_path, methods=[{"name": "toy_spiking", "misses": 2}], T=[2], seeds=[0])
+    for wanted, left in ((same, 0), (other, 1), (cells_of(tmp_path, tasks=["toy_gone"]), 5)):
+        assert len(not_recorded(wanted, records)) == left
+    told = [state for _, state in plan([*same, *other], store)]
+    assert told == [*["recorded"] * 5, "to run"]
+    # By name: pytest may have imported the toys twice, and the last one counts.
+    monkeypatch.setattr(TASKS.get("toy_task"), "checkpoint_sha256", lambda self: "cd" * 32)
+    assert len(not_recorded(same, records)) == 5  # trained again since
+
+
+def test_a_stream_is_prepared_for_each_T_and_the_plan_says_so(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path)
+    assert "shared: 5 cells with 1 pair of dataset and ANN, each built" in shares(cells)
+    assert "stream" not in shares(cells)
+    assert "shared: 1 cell with 1 pair of" in shares(cells[:1])
+    streams = [cell for cell in load_matrix("smoke") if "dvs" in cell.name]
+    assert [cell.config.conversion.T for cell in streams] == [1, 4, 4]
+    assert "3 cells with 1 pair" in shares(streams)
+    assert "once a worker (streams once for each T, whose inputs differ: 2 in all)" in shares(
+        streams
+    )
 
 
 def test_calibration_samples_are_drawn_once_and_forgotten_where_memory_is_short(

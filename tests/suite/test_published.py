@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -19,7 +21,7 @@ from adacal.suite.published import (
     read_names,
     read_published,
 )
-from adacal.suite.published_tables import beside, beside_grid
+from adacal.suite.published_tables import ONLY_PUBLISHED, beside, beside_grid
 from adacal.suite.records import RunRecord
 from adacal.suite.store import RecordStore
 from suite.board_toys import board_records, toy_record
@@ -199,3 +201,36 @@ def test_published_rows_stand_below_the_table_and_only_on_request(
     checked = CliRunner().invoke(main, ["published", "--results", str(tmp_path), "--check"])
     assert checked.exit_code == 1
     assert "no method named 'good'" in checked.output
+
+
+def test_published_rows_in_csv_are_told_by_their_origin(
+    records: list[RunRecord], tmp_path: Path
+) -> None:
+    store = RecordStore(tmp_path)
+    store.prepare()
+    for record in records:
+        store.add(record)
+    folder = write(tmp_path / "published", {"value": "99.9"}, {"T": ">=8", "value": "96.1"})
+    (folder / "names.json").write_text(json.dumps(NAMES))
+    words = ["leaderboard", "--results", str(tmp_path), "--format", "csv", "--published"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0
+    table = pd.read_csv(io.StringIO(done.output), dtype={"T": str})
+    assert list(table["origin"]) == ["measured"] * 5 + ["published"] * 2
+    theirs = table[table["origin"] == "published"].set_index("T")
+    assert list(theirs["accuracy_pct"]) == [99.9, 96.1]
+    assert theirs["rank"].isna().all() and theirs["energy_per_spike_uj"].isna().all()
+    assert theirs.loc["8", "gap"] == pytest.approx(97.6 - 99.9)
+    assert theirs.loc["8", "our_label"] == "good"
+    ours = table[table["origin"] == "measured"]
+    assert ours["source"].isna().all() and ours["rank"].notna().all()
+    plain = CliRunner().invoke(main, words[:-1]).output
+    alone = ours.drop(columns=["origin", *ONLY_PUBLISHED])
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(plain), dtype={"T": str}), alone,
+                                  check_dtype=False)  # fmt: skip
+    few = CliRunner().invoke(main, [*words, "--columns", "method,score"])
+    assert few.output.splitlines()[0] == (
+        "origin,task,dataset,model,label,accuracy_pct,accuracy_pct_std,"
+        "ann_value,our_label,gap,secondary,paper,source"
+    )
+    assert len(few.output.splitlines()) == 1 + 7

@@ -270,3 +270,22 @@ def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     done = adacal("submit-check", tmp_path)
     assert done.exit_code == 2
     assert "name a folder that holds records" in done.output
+
+
+def test_records_and_files_without_one_are_counted_apart(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / "records" / f"{name}.json").write_text("{")
+    done = adacal("submit-check", folder, "--no-verify")
+    assert f"{folder}: 5 records, 2 files without one" in " ".join(done.output.split())
+    assert "the weights of 1 network are there" in done.output
+
+
+def test_records_from_before_plug_ins_were_noted_are_no_proof_of_none(folder: Path) -> None:
+    assert what(folder, "plug-ins") == "none was used"
+    edit(folder, plug_ins=None)
+    assert states(folder)["plug-ins"] == "note"
+    assert what(folder, "plug-ins").startswith("1 of 5 records are from before plug-ins were noted")
+    assert adacal("submit-check", folder, "--no-verify").exit_code == 0
+    edit(folder, plug_ins=[STRANGE])
+    assert states(folder)["plug-ins"] == "pass"
+    assert "can be installed by name" in what(folder, "plug-ins")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,9 +17,9 @@ from adacal.core.errors import ConfigError, DataError
 from adacal.suite.columns import PAPER, all_columns, choose
 from adacal.suite.families import family_of
 from adacal.suite.leaderboard import Board, Ranking, boards
-from adacal.suite.markup import Grid, latex, markdown, tex
+from adacal.suite.markup import PAGE_LINES, Grid, latex, markdown, tex
 from adacal.suite.records import RunRecord
-from adacal.suite.tables import caption, csv, html, one_csv, order_title, terminal
+from adacal.suite.tables import caption, csv, grid, html, one_csv, order_title, terminal
 from adacal.suite.tables import latex as board_latex
 from adacal.suite.tables import markdown as board_markdown
 from suite.board_toys import board_records, toy_record
@@ -60,10 +65,77 @@ def test_a_latex_table_has_booktabs_and_as_many_cells_in_each_row(board: Board) 
     body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
     assert len(body) == len(board.rows)
     assert {line.count(" & ") for line in body} == {len(PAPER) - 1}
-    assert all(line.endswith(r" \\") for line in body)
+    assert all(line.endswith(r" \tabularnewline") for line in body)
     assert text.count("{") == text.count("}")
     assert "97.60 $\\pm$ 0.14" in text
     assert text.isascii()
+
+
+LONG_NAMES = [
+    "rate_distortion(budget=1, ratio=0.5, max_spikes=16)",
+    "snn_calibration_light(threshold=mmse, repeats=1) [512 samples]",
+    "quantized_ann(max_spikes=4)",
+    "cos",
+]
+
+
+def paper_grid(board: Board, rows: int) -> Grid:
+    """Returns a board's LaTeX table with so many rows, whose names break into up to five lines."""
+    short = grid(board, PAPER, [caption(board, PAPER)])
+    wide = ["1", "", "quantised", "4", "16.00", "8.00", "98.40 ± 0.29", "0.03 [-0.30, 0.50]",
+            "0.996", "0.63", "10.37", "0.91", "○"]  # fmt: skip
+    cells = [[*wide[:1], LONG_NAMES[i % len(LONG_NAMES)], *wide[2:]] for i in range(rows)]
+    return replace(short, cells=cells)
+
+
+def floats_of(text: str) -> list[list[str]]:
+    """Returns the rows of each table of a LaTeX text."""
+    bodies = [part.partition("\\bottomrule")[0] for part in text.split("\\midrule\n")[1:]]
+    return [body.strip().splitlines() for body in bodies]
+
+
+def test_a_long_board_is_split_into_latex_tables_of_a_page(board: Board) -> None:
+    long = paper_grid(board, 110)
+    text = latex(long, "title", "tab:long")
+    parts = floats_of(text)
+    assert sum(map(len, parts)) == 110
+    assert all(10 < len(part) <= PAGE_LINES for part in parts[:-1])
+    heights = {"rate\\_": 4, "snn\\_": 4, "quantized\\_": 2, "cos": 1}  # lines, at least
+    for part in parts:
+        assert sum(h for row in part for name, h in heights.items() if name in row) <= PAGE_LINES
+    count = len(parts)
+    assert text.count("\\begin{table*}") == text.count("\\end{table*}") == count
+    assert f"\\caption{{title (1 of {count}).}}" in text
+    assert f"\\caption{{title (continued, {count} of {count}).}}" in text
+    assert text.count("\\label{tab:long}") == 1
+    assert text.count("\\addtocounter{table}{-1}") == count - 1  # one table, one number
+    assert text.count("Ranked by accuracy") == 1
+    plain = replace(long, cells=[[*row[:1], "cos", *row[2:]] for row in long.cells])
+    assert [len(part) for part in floats_of(latex(plain, "title", "tab:x"))] == [45, 45, 20]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_a_long_board_fits_the_pages_of_a_paper(board: Board, tmp_path: Path) -> None:
+    broken_last = Grid(
+        heads=["n", "source"], left=[False, True], long=[1],
+        cells=[["1", "github:someone/Some-Name README"], ["2", "a_b(c={d=1})"]],
+    )  # fmt: skip
+    long = paper_grid(board, 110)
+    short = replace(long, cells=[[*row[:1], "cos", *row[2:]] for row in long.cells[:90]])
+    texts = [
+        latex(table, "title", f"tab:{i}") for i, table in enumerate((long, short, broken_last))
+    ]
+    (tmp_path / "board.tex").write_text("\n".join(texts))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\n"
+        "\\begin{document}Table \\ref{tab:1}.\\input{board}\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Float too large" not in done.stdout
+    overfull = re.findall(r"Overfull \\hbox \(([\d.]+)pt", done.stdout)
+    assert all(float(width) <= 10 for width in overfull), overfull
 
 
 def test_latex_takes_no_letter_of_a_name_for_a_command() -> None:
@@ -74,7 +146,7 @@ def test_latex_takes_no_letter_of_a_name_for_a_command() -> None:
     text = latex(grid, "100 % of it", "tab:x")
     assert r"\caption{100 \% of it.}" in text
     assert r"\shortstack[r]{drop\\{}(points)\\{}[95 \%]}" in text
-    assert "\n{}[a] & \\% \\\\\n" in text  # no row begins with a bracket
+    assert "\n{}[a] & \\% \\tabularnewline\n" in text  # no row begins with a bracket
 
 
 def test_markdown_keeps_a_bar_within_its_cell() -> None:
@@ -223,3 +295,15 @@ def test_a_table_says_where_it_was_measured(records: list[RunRecord]) -> None:
     assert "c0ffeec0ff" in text
     assert "1 of 2 records with changes not committed" in text
     assert "Wall times of different machines or threads do not compare." in text
+
+
+def test_rows_of_one_seed_are_said_not_to_tie(
+    records: list[RunRecord], masks: list[RunRecord]
+) -> None:
+    sentence = "Rows of one seed have no range: no ties among them, and noise may order them."
+    several = [record for record in records if record.label in ("ann", "good")]
+    assert sentence in caption(boards(records, Ranking(by="energy", max_drop=50.0))[0])
+    assert sentence not in caption(boards(several, Ranking(by="energy"))[0])
+    assert sentence not in caption(boards(records, Ranking())[0])  # intervals over samples
+    assert sentence in caption(boards(masks, Ranking())[0])
+    assert sentence not in caption(boards(masks, Ranking(by="pareto"))[0])

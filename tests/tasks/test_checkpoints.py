@@ -61,6 +61,18 @@ def test_a_missing_checkpoint_says_how_to_train_one(tmp_path):
         load_checkpoint(tmp_path / "x.safetensors", toy())
 
 
+def test_a_missing_relative_checkpoint_is_named_where_the_user_stands_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = resolve_checkpoint("mine/x.safetensors", "mnist5k", "lenet")
+    assert not path.is_relative_to(tmp_path)  # training would write it into the checkout
+    with pytest.raises(DataError) as caught:
+        load_checkpoint(path, toy())
+    here = Path.cwd() / "mine" / "x.safetensors"
+    assert f"no checkpoint at '{path}', nor at '{here}'; train one" in str(caught.value)
+    with pytest.raises(DataError, match=r"x.safetensors'; train one"):
+        load_checkpoint(here, toy())
+
+
 @pytest.mark.parametrize("length", [0, 4, 60, -1])
 def test_a_truncated_checkpoint_is_named(saved, length):
     saved.write_bytes(saved.read_bytes()[:length])
