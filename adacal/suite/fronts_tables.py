@@ -123,7 +123,7 @@ def _index(
         f"Made from `results/records` by `adacal fronts --write`. Rows of at most "
         f"{contest.max_steps} steps, measured with as many seeds as any other of their network.",
         "",
-        "## Who leads", "", markup.markdown(summary(every, contest)),
+        "## Who leads", "", markup.markdown(summary(every, contest)), "",
         "## Whether the aim is reached", "", markup.markdown(aim_grid(every, contest)),
     ]  # fmt: skip
     if others:
