@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -220,7 +221,12 @@ def load_methods() -> None:
     Raises:
         ConfigError: a plug-in fails to import.
     """
+    _load_own()
+    load_plugins()
+
+
+@cache
+def _load_own() -> None:
     package = importlib.import_module("adacal.methods")
     for module in pkgutil.iter_modules(package.__path__, prefix="adacal.methods."):
         importlib.import_module(module.name)
-    load_plugins()

@@ -87,12 +87,21 @@ def expand(
     }
     for combination in product(*pieces.values()):
         entries = [entry for entry, _ in combination]
+        if _pair_excluded(matrix, *(str(entry["name"]) for entry in entries[:2])):
+            continue
         whole = reduce(merge, (piece for _, piece in combination), defaults)
         for cell in _grid(matrix, whole, entries, origin):
             cells.setdefault(digest(cell.config.plain()), cell)
     if not cells:
         raise ConfigError(f"{origin}: nothing is left to run; check 'exclude' and the lists")
     return list(cells.values())
+
+
+def _pair_excluded(matrix: Mapping[str, Any], task: str, model: str) -> bool:
+    """Whether a rule leaves out a network on a set whatever the rest: most rules, soonest told."""
+    place = {"task": [task], "model": [model]}
+    rules = (rule for rule in matrix.get("exclude", []) if rule.keys() <= place.keys())
+    return any(_matches(rule, place) for rule in rules)
 
 
 def _grid(

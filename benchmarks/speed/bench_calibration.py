@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -67,7 +67,9 @@ def layer_by_layer(
         drawn = torch.randperm(columns.shape[1], generator=random)[:POSITIONS]
         neuron.threshold = mmse_threshold(columns[:, drawn], network.T, neuron.max_spikes)
         neuron.shift = torch.zeros(len(columns))
-        listening = network.neurons[name] = Heard(**vars(neuron))
+        listening = network.neurons[name] = Heard(
+            **{each.name: getattr(neuron, each.name) for each in fields(neuron) if each.init}
+        )
         network(inputs)
         network.neurons[name] = neuron
         current = torch.cat(listening.heard, 1)
