@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -221,12 +222,14 @@ def load_methods() -> None:
     Raises:
         ConfigError: a plug-in fails to import.
     """
-    _load_own()
+    folders = importlib.import_module("adacal.methods").__path__
+    _load_own(tuple((folder, Path(folder).stat().st_mtime_ns) for folder in folders))
     load_plugins()
 
 
 @cache
-def _load_own() -> None:
-    package = importlib.import_module("adacal.methods")
-    for module in pkgutil.iter_modules(package.__path__, prefix="adacal.methods."):
+def _load_own(folders: tuple[tuple[str, int], ...]) -> None:
+    """Imports the package's modules; again only where a file has come since (`adacal new`)."""
+    paths = [folder for folder, _ in folders]
+    for module in pkgutil.iter_modules(paths, prefix="adacal.methods."):
         importlib.import_module(module.name)
