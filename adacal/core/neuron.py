@@ -130,6 +130,8 @@ class BurstNeuron:
         tensors = [value for value in values if isinstance(value, Tensor)]
         if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
             return None
+        if torch.is_inference_mode_enabled():  # what is made there cannot enter a graph later
+            return None
         versions = [tensor._version for tensor in tensors]
         options = (self.max_spikes, self.kind, self.dynamics, self.channel_dim)
         steps = T if self.spread_half_threshold else None

@@ -38,8 +38,7 @@ class Trial:
         cost: pJ or spikes a sample, on the samples that the tables saw.
         divergences: d / (1 + d) of the samples that they did not see, shape [B]: bounded, or the
             few samples that are wrong would decide alone. Of all, where they saw all.
-        seen: the same of the samples that they saw, shape [S]; none where they saw
-            all.
+        seen: the same of the samples that they saw, shape [S]; none where they saw all.
         drop: points; see `Judge.measure`.
         neurons, weight_changes: what to put back.
     """

@@ -68,6 +68,16 @@ def test_parameters_are_made_once_while_nothing_changes_and_anew_for_other_sampl
         neuron.parameters(torch.zeros(2, 2, 3), 4)
 
 
+def test_what_ran_in_inference_mode_can_enter_a_graph_later() -> None:
+    neuron = BurstNeuron(threshold=0.5)
+    current = torch.ones(2, 2, 3)
+    with torch.inference_mode():
+        neuron.output(current, 2)
+    assert not neuron.parameters(current[0], 2).threshold.is_inference()
+    (current.requires_grad_() * neuron.parameters(current[0], 2).threshold).sum().backward()
+    assert current.grad is not None and bool((current.grad == 0.5).all())
+
+
 def test_thresholds_that_are_learned_are_never_kept() -> None:
     theta = torch.tensor([0.5, 1.0], requires_grad=True)
     neuron = BurstNeuron(threshold=theta)
