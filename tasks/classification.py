@@ -60,8 +60,9 @@ class ClassificationTask(Task):
             dataset: config of the dataset: `type` and its options, for example `root`.
             model: config of the network: `type`, its options, and optionally `name` (for records
                 and the checkpoint's file name), `checkpoint`, `schedule` (what this network needs
-                otherwise than `schedule` says), and `base` (name of the model whose trained
-                weights training begins with).
+                otherwise than `schedule` says), `base` (name of the model whose trained weights
+                training begins with) or `counterpart` (that of the plain model which this is a
+                version of, trained from scratch).
             checkpoint: path of the weights; see `tasks.checkpoints.resolve_checkpoint`.
             schedule: how `train` trains; see `tasks.training.Schedule`.
             model_name: overrides `model['name']`.
@@ -77,6 +78,7 @@ class ClassificationTask(Task):
         self.base: str | None = options.pop("base", None)
         if not isinstance(self.base, str | None):
             raise ConfigError(f"model.base must be the name of a model; got {self.base!r}")
+        options.pop("counterpart", None)  # for readers of the records
         self.model_name = str(model_name or given_name or options.get("type"))
         self.dataset_name = str(dataset.get("type"))
         self.dataset = build(DATASETS, "dataset", dict(dataset))

@@ -30,7 +30,7 @@ def make_dyadic(module: nn.Module, seed: int = 0) -> nn.Module:
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             assert part.running_mean is not None and part.running_var is not None
-            part.eps = 0.0
+            part.eps = 1e-30  # added to a variance, it rounds to nothing; some torch refuse 0
             part.running_mean.copy_(dyadic(tuple(part.running_mean.shape), seed))
             part.running_var.fill_(0.25)
     return module.eval()

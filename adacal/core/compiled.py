@@ -35,7 +35,7 @@ _SHORT = 64
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 _PER_THREAD = 1 << 19
 """Elements that are worth a thread of their own."""
-_PLANS = 8
+PLANS = 8
 """Shapes of current that parameters are kept laid out for."""
 
 Scan = Callable[..., None]
@@ -94,7 +94,7 @@ def _plan(current: Tensor, neuron: BurstParameters) -> _Plan | None:
     """Returns the plan of a current, made once for each shape; None if plain torch has to do it."""
     key = (current.shape[1:], current.stride()[1:])
     if key not in neuron.plans:
-        if len(neuron.plans) >= _PLANS:
+        if len(neuron.plans) >= PLANS:
             neuron.plans.clear()
         neuron.plans[key] = _make_plan(current[0], neuron)
     found: _Plan | None = neuron.plans[key]

@@ -20,7 +20,7 @@ class BurstParameters:
         max_spikes: φ, most spikes a neuron may fire in one step; 1 is a plain integrate-and-fire.
         shift: constant added to the current at every step, activation units.
         initial_potential: membrane potential before the first step, activation units.
-        plans: what `adacal.core.compiled` has made of them, by the layout of a current.
+        plans: what the compiled scans have made of them, by the layout of a current.
     """
 
     threshold: Tensor

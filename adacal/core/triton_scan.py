@@ -1,8 +1,8 @@
 """The burst scan as a Triton kernel for CUDA: all steps of a neuron in one pass over memory.
 
 `adacal.core.kernels` calls it for float32 tensors on a GPU and goes on in plain torch wherever it
-gives None. It was written without a GPU at hand: the tests run it in Triton's interpreter. So it
-proves itself on each GPU first: unless a trial there gives the bits of plain torch, that runs.
+gives None. Tests run it in Triton's interpreter, and on a GPU where there is one. It proves itself
+on each GPU first: unless a trial there gives the bits of plain torch, that runs.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from adacal.core.compiled import SWITCH
-from adacal.core.dense import along, dense, like
+from adacal.core.compiled import PLANS, SWITCH
+from adacal.core.dense import Dense, along, dense, like
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
@@ -32,17 +33,22 @@ except ImportError as error:  # no wheel for this platform
     triton = None
     _MISSING = str(error)
 else:
-
+    # Triton reads annotations as code of its own, so parameters carry no others than constexpr; it
+    # compiles once for each number of steps.
     @triton.jit  # type: ignore[untyped-decorator]
-    def _burst(
-        current: Any, counts: Any, potential: Any, threshold: Any, shift: Any, start: Any,
-        most: Any, steps: Any, step: Any, count_step: Any, size: Any, channels: Any, inner: Any,
+    def _burst(  # type: ignore[no-untyped-def]
+        current, counts, potential, threshold, shift, start,
+        most, step, count_step, size, channels, inner, steps: tl.constexpr,
         goes_on: tl.constexpr, shifted: tl.constexpr, scaled: tl.constexpr, keep: tl.constexpr,
-        fused: tl.constexpr, block: tl.constexpr,
-    ) -> None:  # fmt: skip
-        at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
-        inside = at < size
-        channel = (at // inner) % channels
+        fused: tl.constexpr, wide: tl.constexpr, block: tl.constexpr,
+    ):  # fmt: skip
+        first = tl.program_id(0)
+        if wide:
+            first = first.to(tl.int64)
+        place = first * block + tl.arange(0, block)
+        inside = place < size
+        channel = (place // inner) % channels  # divisions of 64 bits would take most of the time
+        at = place.to(tl.int64)
         theta = tl.load(threshold + channel, mask=inside, other=1.0)
         added = theta
         if shifted:
@@ -51,8 +57,8 @@ else:
             u = tl.load(potential + at, mask=inside, other=0.0)
         else:
             u = tl.load(start + channel, mask=inside, other=0.0)
-        for t in range(steps):
-            u += tl.load(current + t * step + at, mask=inside, other=0.0)
+        for _ in range(steps):
+            u += tl.load(current + at, mask=inside, other=0.0)
             if shifted:
                 u += added
             k = tl.floor(tl.div_rn(u, theta))
@@ -61,7 +67,9 @@ else:
             u = tl.fma(-k, theta, u) if fused else u - k * theta
             if scaled:
                 k = k * theta
-            tl.store(counts + t * count_step + at, k, mask=inside)
+            tl.store(counts + at, k, mask=inside)
+            current += step
+            counts += count_step
         if keep:
             tl.store(potential + at, u, mask=inside)
 
@@ -122,34 +130,79 @@ def run(
     fused: bool,
 ) -> tuple[Tensor, Tensor] | None:
     """Runs the kernel; None for a layout of memory or parameters that it does not know."""
-    first, layout = current[0], dense(current[0])
-    varying = along(neuron.threshold, first) | along(neuron.shift, first)
-    if layout is None or len(varying) > 1:
+    plan = _plan(current, neuron)
+    if plan is None:
         return None
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
         return None
-    _, channels, inner = layout.rows(next(iter(varying), None), first.shape[0])
-    counts, potential = like(current, layout) if out is None else out, like(first, layout)
-    goes_on = membrane is not None or not along(neuron.initial_potential, first) <= varying
-    if goes_on:  # from there, or starts place by place
+    first = current[0]
+    counts = like(current, plan.layout) if out is None else out
+    potential = like(first, plan.layout)
+    start = plan.start if membrane is None else None
+    if start is None:  # from there, or starts place by place
         potential.copy_(neuron.initial_potential if membrane is None else membrane)
-
-    def laid(value: Tensor | None) -> Tensor:
-        if value is None or (goes_on and value is neuron.initial_potential):
-            return neuron.threshold  # not read
-        return value.detach().to(current).reshape(-1).expand(channels).contiguous()
-
     grid = (-(-first.numel() // _BLOCK),)
     launch: Callable[..., Any] = _burst[grid]
     with torch.cuda.device_of(current):
         launch(
-            current, counts, potential, laid(neuron.threshold), laid(neuron.shift),
-            laid(neuron.initial_potential), float(neuron.max_spikes), current.shape[0],
-            current.stride(0), counts.stride(0), first.numel(), channels, inner,
-            goes_on=goes_on, shifted=neuron.shift is not None, scaled=scaled, keep=keep,
-            fused=fused, block=_BLOCK, enable_fp_fusion=False,
+            current, counts, potential, plan.threshold,
+            plan.threshold if plan.shift is None else plan.shift,  # not read
+            plan.threshold if start is None else start, float(neuron.max_spikes),
+            current.stride(0), counts.stride(0), first.numel(), plan.channels, plan.inner,
+            steps=current.shape[0], goes_on=start is None, shifted=plan.shift is not None,
+            scaled=scaled, keep=keep, fused=fused, wide=first.numel() + _BLOCK >= 1 << 31,
+            block=_BLOCK, enable_fp_fusion=False,
         )  # fmt: skip
     return counts, potential
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a current of one shape and layout is walked through, and the parameters laid out for it.
+
+    Attributes:
+        layout: of one step.
+        channels, inner: thresholds, and neurons in a row that share one.
+        threshold, shift, start: shape [channels]; no start if it varies along more than they do.
+    """
+
+    layout: Dense
+    channels: int
+    inner: int
+    threshold: Tensor
+    shift: Tensor | None
+    start: Tensor | None
+
+
+def _plan(current: Tensor, neuron: BurstParameters) -> _Plan | None:
+    """Returns the plan of a current, made once for each shape; None if plain torch has to do it."""
+    key = (current.device, current.shape[1:], current.stride()[1:])
+    if key not in neuron.plans:
+        if len(neuron.plans) >= PLANS:
+            neuron.plans.clear()
+        neuron.plans[key] = _make_plan(current[0], neuron)
+    found: _Plan | None = neuron.plans[key]
+    return found
+
+
+def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
+    layout, initial = dense(first), neuron.initial_potential
+    varying = along(neuron.threshold, first) | along(neuron.shift, first)
+    if layout is None or len(varying) > 1:
+        return None
+    _, channels, inner = layout.rows(next(iter(varying), None), first.shape[0])
+
+    def laid(value: Tensor) -> Tensor:
+        return value.detach().to(first).reshape(-1).expand(channels).contiguous()
+
+    return _Plan(
+        layout=layout,
+        channels=channels,
+        inner=inner,
+        threshold=laid(neuron.threshold),
+        shift=None if neuron.shift is None else laid(neuron.shift),
+        start=laid(initial) if along(initial, first) <= varying else None,
+    )
 
 
 def _agrees(device: torch.device, fused: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Networks that are retrained versions of another one: whose, and what that took."""
+"""Networks that are versions of another one, trained for conversion: whose, and what that took."""
 
 from __future__ import annotations
 
@@ -14,27 +14,34 @@ def base_of(record: RunRecord) -> str | None:
 
 
 def family_of(record: RunRecord) -> str:
-    """Returns the base of a retrained network, of any other its own name.
+    """Returns the base or plain counterpart of a network trained for conversion, or its own name.
 
     Rows of one family, dataset and test samples are what a reader with a trained base chooses
     from, those of its retrained versions for the price of the training.
     """
-    return base_of(record) or record.model
+    counterpart = _model(record).get("counterpart")
+    return base_of(record) or (record.model if counterpart is None else str(counterpart))
 
 
 def retraining(record: RunRecord) -> str:
-    """Returns what was done to get the network from its base, as a sentence; empty if nothing was.
+    """Returns what a network trained for conversion took, as a sentence; empty for any other.
 
     >>> retraining(RunRecord.model_construct(config={"model": {"type": "lenet"}}))
     ''
     """
     base, model = base_of(record), _model(record)
-    if base is None:
+    family = family_of(record)
+    if family == record.model:
         return ""
     epochs = (model.get("schedule") or {}).get("epochs")
     levels = model.get("levels")
     what = f" with activations of {levels} levels above 0" if levels else ""
     took = f" for {epochs} epochs" if epochs else ""
+    if base is None:
+        return (
+            f"The network was trained from scratch{took}{what}: it is no converted `{family}`, and "
+            "drops are against this ANN. "
+        )
     return (
         f"The network was retrained from `{base}`{took}{what}: every row owes that training to "
         f"those of `{base}`, and drops are against the retrained ANN. "

@@ -20,8 +20,8 @@ from adacal.suite.session import (
     Progress,
     Session,
     ann_output,
+    computing,
     no_progress,
-    thread_limit,
     to_cpu,
 )
 from adacal.suite.task import Batch, Task
@@ -64,7 +64,7 @@ def draw_record(
         raise ConfigError(f"pictures show 1 or more samples; got {samples}; try 6")
     session = Session(device=device)
     config = resolve(record.config, origin=f"record {record.id}")
-    with thread_limit(threads):
+    with computing(threads):
         prepared = session.prepare(config)
         require_same("dataset", record.data_fingerprint, prepared.fingerprint)
         require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)

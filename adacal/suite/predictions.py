@@ -19,8 +19,8 @@ from adacal.suite.session import (
     Progress,
     Session,
     ann_output,
+    computing,
     no_progress,
-    thread_limit,
     to_cpu,
 )
 
@@ -86,7 +86,7 @@ def predict_images(
     targets = _targets(paths, folder)
     session = Session(device=device)
     written = []
-    with thread_limit(threads):
+    with computing(threads):
         prepared = session.prepare(config)
         _read_all(prepared, paths, progress)  # what cannot be read is said before any converting
         networks = {}

@@ -37,10 +37,10 @@ from adacal.suite.session import (
     Progress,
     Session,
     ann_output,
+    computing,
     draw,
     no_progress,
     redraw_both,
-    thread_limit,
     to_cpu,
 )
 from adacal.suite.store import RecordStore
@@ -74,7 +74,7 @@ def run(
         DataError: the store cannot be written (said before any computing), or data is missing.
     """
     store.prepare()
-    with thread_limit(threads):
+    with computing(threads):
         record = measure(config, session or Session(device=device), progress)
     store.add(record)
     return record

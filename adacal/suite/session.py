@@ -219,6 +219,26 @@ def pick_device(name: str) -> str:
 
 
 @contextmanager
+def computing(threads: int | None) -> Iterator[None]:
+    """Runs a block with that many threads, and with exact, repeatable convolutions on GPUs.
+
+    By default cuDNN rounds float32 operands to 10 bits (TF32) and picks kernels whose sums come in
+    any order: both tip spikes.
+
+    Raises:
+        ConfigError: fewer than one thread.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    with thread_limit(threads):
+        try:
+            cudnn.allow_tf32, cudnn.deterministic = False, True
+            yield
+        finally:
+            cudnn.allow_tf32, cudnn.deterministic = before
+
+
+@contextmanager
 def thread_limit(threads: int | None) -> Iterator[None]:
     """Runs a block with that many torch threads, then puts the old number back.
 

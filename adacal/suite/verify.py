@@ -13,7 +13,7 @@ from adacal.suite.config import resolve
 from adacal.suite.environment import MISSING, Environment
 from adacal.suite.records import RunRecord
 from adacal.suite.runner import identify, measure
-from adacal.suite.session import Progress, Session, no_progress, thread_limit
+from adacal.suite.session import Progress, Session, computing, no_progress
 
 SAME_MACHINE = 1e-6
 OTHER_MACHINE = 0.02
@@ -73,7 +73,7 @@ def verify(
     """
     session = session or Session(device=device)
     config = resolve(record.config, origin=f"record {record.id}")
-    with thread_limit(threads or record.environment.threads):
+    with computing(threads or record.environment.threads):
         prepared = session.prepare(config)
         require_same("dataset", record.data_fingerprint, prepared.fingerprint)
         require_same("checkpoint", record.checkpoint_sha256, prepared.checkpoint_sha256)

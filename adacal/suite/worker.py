@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from adacal.core.errors import AdacalError
 from adacal.suite.config import RunConfig, resolve
 from adacal.suite.runner import identify, measure
-from adacal.suite.session import Progress, Session, no_progress, pick_device, thread_limit
+from adacal.suite.session import Progress, Session, computing, no_progress, pick_device
 
 Ask = Literal["identify", "measure"]
 Kind = Literal["identity", "record", "failed", "died"]
@@ -48,7 +48,7 @@ class Worker:
     def answer(self, ask: Ask, config: RunConfig, progress: Progress = no_progress) -> Answer:
         """Answers a request; what goes wrong is an answer, too."""
         try:
-            with thread_limit(self.threads):
+            with computing(self.threads):
                 if ask == "identify":
                     return Answer("identity", identify(config, self.session.prepare(config)))
                 return Answer("record", measure(config, self.session, progress).to_json())

@@ -139,7 +139,7 @@ def main() -> None:
     """Shows that both ways agree, then times them at three depths."""
     options = arguments(__doc__ or "")
     samples, T, depths = (8, 2, (20,)) if options.smoke else (128, 4, (20, 56, 110))
-    ann, inputs = mnist5k_resnet20(samples)
+    ann, inputs = mnist5k_resnet20(samples, options.device)
     facts: dict[str, Any] = {
         "case": f"ResNets of width 16, MNIST-5k, {samples} samples, T={T}, max_spikes=1; weights "
         "of depth 20 trained, of others random with fitted batch-norm statistics",

@@ -77,7 +77,7 @@ def main() -> None:
     """Times runs of all steps and runs that drop what is done; each output is the same."""
     options = arguments(__doc__ or "")
     T = 4 if options.smoke else 8
-    ann, inputs = mnist5k_resnet20(8 if options.smoke else 64)
+    ann, inputs = mnist5k_resnet20(8 if options.smoke else 64, options.device)
     few, side = (2, 56) if options.smoke else (8, 224)
     large = F.interpolate(inputs[:few], size=(side, side), mode="bilinear")
     cases = [

@@ -72,7 +72,7 @@ def main() -> None:
     tried, numbers = (
         ([1, 2], (1, 4)) if options.smoke else (list(range(1, 9)), (1, 2, 4, 8, 16, 32))
     )
-    ann, drawn = mnist5k_resnet20(samples + classes)
+    ann, drawn = mnist5k_resnet20(samples + classes, options.device)
     inputs = drawn[:samples]
     functions, facts = {}, {}
     for net, width in ((ann, 10), (with_prototypes(ann, drawn[samples:], inputs), classes)):

@@ -14,7 +14,7 @@ def main() -> None:
     samples, T, phi, rho = (
         (8, 2, (1, 3), (1.0, 3.0, 1.0)) if options.smoke else (128, 4, (1, 8), ())
     )
-    ann, inputs = mnist5k_resnet20(samples)
+    ann, inputs = mnist5k_resnet20(samples, options.device)
     network = adacal.convert(ann, inputs[:2], T=T, max_spikes=2)
     notes = {}
 

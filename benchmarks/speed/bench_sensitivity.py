@@ -58,7 +58,7 @@ def main() -> None:
     options = arguments(__doc__ or "")
     tried = [1, 2] if options.smoke else list(range(1, 9))
     sizes = {20: 8} if options.smoke else {20: 64, 56: 16}
-    ann, inputs = mnist5k_resnet20(max(sizes.values()))
+    ann, inputs = mnist5k_resnet20(max(sizes.values()), options.device)
     rows: list[Row] = []
     facts: dict[str, Any] = {}
     for depth, samples in sizes.items():

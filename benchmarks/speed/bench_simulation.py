@@ -20,29 +20,31 @@ from timing import Row, interleaved
 import adacal
 from adacal.core.network import SpikingNetwork
 from adacal.core.precision import has_bfloat16
+from adacal.suite.session import computing
 
 
 def main() -> None:
     """Measures each case at each T, all variants of a case in turns."""
     options = _options()
-    torch.set_num_threads(options.threads)
     found = []
-    for name in options.cases:
-        case = build(name, 1 if options.smoke else options.batch or BATCHES[name])
-        found.append(_measure(case, options))
-        if not options.json:
-            _show(found[-1])
+    with computing(options.threads):  # as a run: a GPU does not round float32 either
+        for name in options.cases:
+            case = build(name, 1 if options.smoke else options.batch or BATCHES[name])
+            found.append(_measure(case.to(options.device), options))
+            if not options.json:
+                _show(found[-1])
     if options.json:
         print(json.dumps(found))
         return
-    print(f"threads {torch.get_num_threads()}, torch {torch.__version__}, clock {options.clock}")
-    print("Not measured: GPUs, trained weights (rates are those of noise), early exit, counting")
+    print(f"threads {options.threads}, torch {torch.__version__}, clock {options.clock}")
+    print("Not measured: trained weights (rates are those of noise), early exit, counting")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="+", default=list(BATCHES), choices=list(BATCHES))
     parser.add_argument("--steps", nargs="+", type=int, default=[1, 2, 8], help="values of T")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda")
     parser.add_argument("--batch", type=int, help="samples a batch; by default that of the case")
     parser.add_argument("--repeats", type=int, default=7, help="counted runs of each")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -66,6 +68,8 @@ def _measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     plain, last = case.optimised(channels_last=False), case.optimised(channels_last=True)
     functions: dict[str, Callable[[], Any]] = {"ANN": plain, "ANN, channels-last": last}
     first = interleaved(functions, 3, clock=options.clock)
+    if has_bfloat16(case.inputs.device):
+        functions["ANN, bfloat16"] = case.in_bfloat16().optimised(channels_last=True)
     faster = case.channels_last() if first[1].median_s < first[0].median_s else case
     steps: dict[str, int] = {}
     gaps = {"folded": 0.0, "bfloat16": 0.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,16 @@ class Case:
         """Returns the case with weights and inputs in channels-last memory."""
         ann = copy.deepcopy(self.ann).to(memory_format=torch.channels_last)
         inputs = self.inputs.contiguous(memory_format=torch.channels_last)
-        return Case(name=self.name, ann=ann, inputs=inputs, forward=self.forward)
+        return dataclasses.replace(self, ann=ann, inputs=inputs)
+
+    def to(self, device: str) -> Case:
+        """Returns the case on a device."""
+        return dataclasses.replace(self, ann=self.ann.to(device), inputs=self.inputs.to(device))
+
+    def in_bfloat16(self) -> Case:
+        """Returns the case in bfloat16 throughout: what the ANN itself would gain from it."""
+        ann = copy.deepcopy(self.ann).bfloat16()
+        return dataclasses.replace(self, ann=ann, inputs=self.inputs.bfloat16())
 
     def optimised(self, *, channels_last: bool) -> Callable[[], Any]:
         """Returns the ANN's forward with folded batch norms, in inference mode."""

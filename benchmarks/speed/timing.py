@@ -39,16 +39,24 @@ def interleaved(
     now = time.process_time if clock == "process" else time.perf_counter
     for function in functions.values():
         function()
+        finish()
     taken: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
             begin = now()
             function()
+            finish()
             taken[name].append(now() - begin)
     return [
         Row(name=name, median_s=statistics.median(t), min_s=min(t), max_s=max(t))
         for name, t in taken.items()
     ]
+
+
+def finish() -> None:
+    """Waits for a GPU, if one is used, to do what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def show(rows: list[Row], as_json: bool, not_measured: str, **facts: Any) -> None:
@@ -73,6 +81,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument(
         "--clock", choices=("wall", "process"), default="wall", help="process: processor time"
     )
+    parser.add_argument("--device", default="cpu", help="where networks are: cpu, cuda")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--smoke", action="store_true", help="seconds only: checks that it runs")
     return parser.parse_args()
@@ -86,7 +95,7 @@ def random_resnet(depth: int, inputs: torch.Tensor) -> nn.Module:
     torch.manual_seed(0)
     model = {"type": "resnet_cifar", "depth": depth, "width": 16, "in_channels": inputs.shape[1]}
     load_tasks()
-    ann: nn.Module = build(MODELS, "model", model)
+    ann: nn.Module = build(MODELS, "model", model).to(inputs.device)
     for layer in ann.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # running statistics become those of the whole
@@ -95,12 +104,14 @@ def random_resnet(depth: int, inputs: torch.Tensor) -> nn.Module:
     return ann.eval()
 
 
-def mnist5k_resnet20(samples: int) -> tuple[nn.Module, torch.Tensor]:
+def mnist5k_resnet20(samples: int, device: str = "cpu") -> tuple[nn.Module, torch.Tensor]:
     """Returns the shipped ResNet-20 for MNIST-5k and calibration inputs from its training data."""
+    torch.backends.cudnn.allow_tf32 = False  # as in a run
     load_tasks()
     model = {"name": "resnet20", "type": "resnet_cifar", "depth": 20, "width": 16}
     task = build(
         TASKS, "task", {"type": "classification2d", "dataset": {"type": "mnist5k"}}, model=model
     )
     batches = task.calibration_batches(samples, seed=0)
-    return task.build_ann(), torch.cat([batch.inputs for batch in batches])
+    inputs = torch.cat([batch.inputs for batch in batches])
+    return task.build_ann().to(device), inputs.to(device)

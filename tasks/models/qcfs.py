@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from adacal.core.checks import check_whole
+from adacal.core.checks import check_number, check_whole
 from adacal.core.errors import ConfigError
 from adacal.core.functions import ActivationCall, Role, activation_call, role_of
 from adacal.core.quantised_relu import quantised_relu
@@ -42,6 +42,7 @@ class QcfsNetwork(nn.Module):
         num_classes: int = 10,
         in_channels: int = 3,
         image_size: int | Sequence[int] = 32,
+        initial_ceiling: float = 1.0,
     ) -> None:
         """Builds the model and finds its ReLUs by one call on an empty image.
 
@@ -49,12 +50,15 @@ class QcfsNetwork(nn.Module):
             network: config of the model: `type` and its options.
             levels: L, levels of an activation above 0.
             num_classes, in_channels, image_size: as of the model.
+            initial_ceiling: λ of every activation where training from scratch begins; the authors'
+                code has 8.
 
         Raises:
             ConfigError: an unknown model or option, or one with activations other than ReLU.
         """
         super().__init__()
         check_whole("qcfs.levels", levels, example=4)
+        check_number("qcfs.initial_ceiling", initial_ceiling, 0, above=True, example=8)
         shape = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
         self.network: nn.Module = build(MODELS, "model", {**shape, **network})
         self.levels = levels
@@ -65,7 +69,7 @@ class QcfsNetwork(nn.Module):
                 f"model '{network.get('type')}' calls no ReLU that qcfs could quantise; take "
                 "another network"
             )
-        self.ceilings = nn.Parameter(torch.ones(len(found)))
+        self.ceilings = nn.Parameter(torch.full((len(found),), float(initial_ceiling)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits [B, num_classes] for images [B, C, H, W]."""

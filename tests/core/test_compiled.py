@@ -101,7 +101,7 @@ def test_parameters_are_laid_out_for_each_shape_apart() -> None:
     neuron = neurons((2, 6, 3, 3), 4, per_channel=True, last=False, shift=True, places=False, phi=2)
     for seed, size in enumerate([3, 9, 3, *range(1, 12)]):  # short rows, long ones, many shapes
         assert_same(numbers((2, 2, 6, size, size), seed), neuron)
-    assert 1 <= len(neuron.plans) <= compiled._PLANS
+    assert 1 <= len(neuron.plans) <= compiled.PLANS
 
 
 @pytest.mark.parametrize("threads", [1, 3])

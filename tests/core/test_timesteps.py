@@ -58,7 +58,7 @@ def test_several_steps_in_a_pass_give_what_single_steps_give(
     assert len(set(counted.timesteps.tolist())) > 1
     for one in found:
         assert torch.equal(one.timesteps, counted.timesteps)
-        assert torch.equal(one.output, counted.output)
+        torch.testing.assert_close(one.output, counted.output)  # rows a pass may change the sums
 
 
 def test_streams_drop_the_right_frames() -> None:

@@ -32,6 +32,7 @@ evaluation = dict(batch_size=20, latency_repeats=0)
 custom_imports = dict(imports=["suite.suite_toys"])
 """
 CELLS = 2 * 6 * 4 + 1
+CPU = ("--device", "cpu")  # where sums have one order
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def nursery(folder: Path) -> Iterator[Nursery]:
 @pytest.fixture(scope="module")
 def undisturbed(nursery: Nursery, folder: Path) -> dict[str, Any]:
     """The numbers of a run that nothing disturbs, by record id."""
-    output = nursery.run(folder, "matrix", folder / "toys.py", "--results", folder / "calm")
+    output = nursery.run(folder, "matrix", folder / "toys.py", "--results", folder / "calm", *CPU)
     assert output.startswith("exit code 0"), output
     return numbers(folder / "calm")
 
@@ -71,7 +72,7 @@ def test_a_matrix_killed_twenty_times_ends_with_the_records_of_an_undisturbed_ru
     nursery: Nursery, folder: Path, undisturbed: dict[str, Any]
 ) -> None:
     results = folder / "killed"
-    words = ("matrix", folder / "toys.py", "--results", results)
+    words = ("matrix", folder / "toys.py", "--results", results, *CPU)
     delays = random.Random(20261126)
     found = [0]
     for _ in range(KILLS):
@@ -100,7 +101,8 @@ def test_a_killed_driver_takes_its_workers_along_and_what_they_sent_is_kept(
     nursery: Nursery, folder: Path, undisturbed: dict[str, Any]
 ) -> None:
     results = folder / "workers"
-    words = ("matrix", folder / "toys.py", "--results", results, "--workers", 2, "--threads", 1)
+    words = ("matrix", folder / "toys.py", "--results", results, *CPU)
+    words += ("--workers", 2, "--threads", 1)
     delays = random.Random(20261127)
     found = 0
     # It is killed while the workers start, amid short cells, and amid two that would not end.
@@ -137,7 +139,7 @@ def test_two_matrices_on_one_folder_share_the_work(
     nursery: Nursery, folder: Path, undisturbed: dict[str, Any]
 ) -> None:
     results = folder / "shared"
-    words = ("matrix", folder / "toys.py", "--results", results)
+    words = ("matrix", folder / "toys.py", "--results", results, *CPU)
     pids = [nursery.start(folder, *words, seconds=0.02) for _ in range(2)]
     assert [nursery.wait(pid) for pid in pids] == [0, 0]
     runs = [(folder / f"{pid}.log").read_text() for pid in pids]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from adacal.core.errors import ConfigError, DataError
 from adacal.suite import session as sessions
 from adacal.suite.config import resolve
 from adacal.suite.runner import identify, measure, run
-from adacal.suite.session import Session, pick_device, thread_limit
+from adacal.suite.session import Session, computing, pick_device, thread_limit
 from adacal.suite.store import RecordStore
 from adacal.suite.verify import verify
 from suite.suite_toys import ANN_WRONG, MACS, N_TEST, raw_config
@@ -148,6 +149,15 @@ def test_verifying_with_other_data_is_refused() -> None:
     record = measure(resolve(raw_config()), Session())
     with pytest.raises(DataError, match="the dataset here"):
         verify(record.model_copy(update={"data_fingerprint": "toy_data:ffff"}))
+
+
+def test_a_run_computes_in_full_float32_and_repeatably_and_leaves_things_as_they_were() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic, torch.get_num_threads()
+    with pytest.raises(KeyError), computing(1):
+        assert (cudnn.allow_tf32, cudnn.deterministic, torch.get_num_threads()) == (False, True, 1)
+        raise KeyError
+    assert (cudnn.allow_tf32, cudnn.deterministic, torch.get_num_threads()) == before
 
 
 def test_wrong_devices_and_threads_are_refused() -> None:

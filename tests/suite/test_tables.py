@@ -280,6 +280,16 @@ def test_a_table_says_what_its_network_was_retrained_from(records: list[RunRecor
     assert [family_of(retrained[0]), family_of(records[0])] == ["lenet", records[0].model]
 
 
+def test_a_table_says_that_its_network_was_trained_from_scratch(records: list[RunRecord]) -> None:
+    model = {"counterpart": "lenet", "levels": 4, "schedule": {"epochs": 300}}
+    config = {**records[0].config, "model": {**records[0].config["model"], **model}}
+    trained = [record.model_copy(update={"config": config}) for record in records]
+    (board,) = boards(trained, Ranking())
+    sentence = "trained from scratch for 300 epochs with activations of 4 levels above 0: it is no"
+    assert sentence in caption(board)
+    assert family_of(trained[0]) == "lenet"
+
+
 def test_a_table_says_where_it_was_measured(records: list[RunRecord]) -> None:
     changed = records[1].environment.model_copy(
         update={"threads": 7, "dirty": True, "commit": "c0ffee" * 7}

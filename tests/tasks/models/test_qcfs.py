@@ -43,6 +43,14 @@ def test_every_relu_of_a_model_gets_a_ceiling_and_every_one_is_converted(name):
     assert {neuron.ann_levels for neuron in neurons} == {4}
 
 
+def test_training_from_scratch_begins_with_the_ceiling_that_is_asked_for():
+    options = {"type": "qcfs", "network": {"type": "lenet"}, "in_channels": 1, "image_size": 28}
+    module = build(MODELS, "model", {**options, "initial_ceiling": 8.0})
+    assert module.ceilings.tolist() == [8.0] * 4
+    with pytest.raises(ConfigError, match=r"qcfs.initial_ceiling must .*got 0"):
+        build(MODELS, "model", {**options, "initial_ceiling": 0})
+
+
 def test_its_activations_are_those_of_the_formula_and_all_is_trained():
     torch.manual_seed(0)
     module = make({"type": "lenet"}).eval()
