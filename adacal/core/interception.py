@@ -22,6 +22,7 @@ from adacal.core.naming import CallNames
 from adacal.core.precision import Rounded
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
+from adacal.core.tape import Kind, Rule, Tape, into
 from adacal.core.traces import (
     Producer,
     Trace,
@@ -53,6 +54,7 @@ class SpikingMode(TorchFunctionMode):
         weight_changes: weights to add for the spiking stream, by module path.
         state: memory of a stepwise run, if given.
         rounded: computes layers of the spiking stream in low precision, if given.
+        tape: what this pass does is written on it, if given.
     Attributes:
         sites: the sites met so far, in calling order.
         synaptic_calls: how often each module called a synaptic operation.
@@ -72,6 +74,7 @@ class SpikingMode(TorchFunctionMode):
         weight_changes: dict[str, Tensor] | None = None,
         state: RunState | None = None,
         rounded: Rounded | None = None,
+        tape: Tape | None = None,
     ) -> None:
         super().__init__()
         self.module = module
@@ -82,6 +85,7 @@ class SpikingMode(TorchFunctionMode):
         self.meter = meter
         self.weight_changes = weight_changes or {}
         self.rounded = rounded
+        self.tape = tape
         self.sites: list[Site] = []
         self.synaptic_calls: Counter[str] = Counter()
         self.pooled: dict[str, int] = {}
@@ -97,12 +101,16 @@ class SpikingMode(TorchFunctionMode):
 
     def run_traced(self, forward: Callable[[nn.Module, Any], Any], rows: Tensor) -> Any:
         """As `run`, for rows that already carry a trace (spiking input)."""
+        if self.tape is not None:
+            self.tape.first = self.tape.kept(trace_of(rows))
         try:
             with self._names.following(self.module), self:
                 result = forward(self.module, rows)
         except Exception as error:
             blame_inputs(self.module, forward, rows, error)
             raise
+        if self.tape is not None:
+            self.tape.close(self._names.memories)
         self._read(traced_tensors(result))
         for tensor in traced_tensors(result):
             at = known_of(tensor).row_dim
@@ -127,6 +135,21 @@ class SpikingMode(TorchFunctionMode):
         traced = traced_tensors((args, kwargs))
         if not traced:
             return func(*args, **kwargs)
+        if self.tape is None:
+            return self._answer(func, role, args, kwargs, traced)
+        self.tape.begin(func, args, kwargs)
+        result = self._answer(func, role, args, kwargs, traced)
+        self.tape.end(result, args)
+        return result
+
+    def _answer(
+        self,
+        func: Callable[..., Any],
+        role: Role,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        traced: list[Tensor],
+    ) -> Any:
         call = read_call(func, args, kwargs)
         if call.args is not args:
             traced = traced_tensors((call.args, call.kwargs))
@@ -174,12 +197,13 @@ class SpikingMode(TorchFunctionMode):
         )
         self.layout.split(rows, site.name)
         self.sites.append(site)
+        self._note(None if at or single else "fire", site)
         output, tag = self.on_activation(site, rows, replace(trace, producer=None) if at else trace)
         output = (output.squeeze(1) if single else output).movedim(0, at)
         if self.meter and tag is not None:
             tag = self.meter.placed(tag, site, -1 if single else at)
         if call.inplace:
-            output = _into(call.input, output)
+            output = into(call.input, output)
         known = Trace(
             static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag, site=site.name
         )
@@ -203,7 +227,11 @@ class SpikingMode(TorchFunctionMode):
         known = after_linear(call)
         tag = self.meter.follow(label, call, None) if self.meter else None
         costly = call.name == "batch_norm" or call.name in functions.AVERAGE_POOL
-        result = self._execution.once(call)[0] if known.static and costly else call.run()
+        if known.static and costly:
+            self._note("once")
+            result, _ = self._execution.once(call)
+        else:
+            result = call.run()
         dimensions.refuse_mixed_rows(label, call.name, source, result, row_dim)
         if self.meter and call.name in functions.BILINEAR:
             self.meter.product(label, call, result)
@@ -219,11 +247,16 @@ class SpikingMode(TorchFunctionMode):
         static = all_static(call.traced)
         fresh = True
         if change is not None:
+            self._note(None)
             result = self._execution.with_changed_weight(call, change)
         elif static:
+            self._note("once")
             result, fresh = self._execution.once(call)
+        elif self.rounded:
+            self._note("rounded")
+            result = self.rounded.run(call)
         else:
-            result = self.rounded.run(call) if self.rounded else call.run()
+            result = call.run()
         if self.meter and fresh:
             self.meter.synapse(self._names.label(call.name), call, result)
         producer = Producer(
@@ -237,6 +270,10 @@ class SpikingMode(TorchFunctionMode):
         )
         set_trace(result, trace)
         return result
+
+    def _note(self, kind: Kind | None, detail: Site | Rule | None = None) -> None:
+        if self.tape is not None:
+            self.tape.note(kind, detail)
 
     def _read(self, tensors: Iterable[Tensor]) -> None:
         """Notes the sites whose outputs are read here, by anything but a max pool."""
@@ -258,13 +295,16 @@ class SpikingMode(TorchFunctionMode):
             window = pooling.window_size(call, source)
             self.pooled[before.site] = max(window, self.pooled.get(before.site, 1))
         if all_static(call.traced):
+            self._note("once")
             result, _ = self._execution.once(call)
         elif self.layout.steps == 0 or self.max_pool == "step_max":
             result = call.run()
         elif self.max_pool == "average":
+            self._note(None)
             return self._average_instead(call, known, label)
         else:
             at = before.row_dim
+            self._note("running", Rule(False, at, after, None))
             result = self._execution.running(call, mean=False, dim=at, out_dim=after)
         tag = self.meter.follow(label, call, result) if self.meter else None
         return mark_result(result, known, tag=tag)
@@ -310,12 +350,14 @@ class SpikingMode(TorchFunctionMode):
         if static or self.layout.steps == 0:
             result = call.run()
         elif attention and dim == 1:
+            self._note(None)
             rowed = dimensions.attention_with_rows_in_dimension_1(call.function)
             moved = replace(call, function=rowed)
             result = self._execution.running(moved, mean=True, dim=1, label=label)
             if result[1] is not None:
                 result = result[0], result[1].movedim(1, 0)
         else:
+            self._note("running", Rule(True, dim, out_dim, label))
             result = self._execution.running(call, mean=True, dim=dim, out_dim=out_dim, label=label)
         if self.meter:
             self.meter.analogue(label, call, result)
@@ -333,15 +375,6 @@ class SpikingMode(TorchFunctionMode):
             "decide what to do (a comparison, an index or a Python number), which has no meaning "
             "for spikes; rewrite it with a ReLU, or convert the part of the network before it"
         )
-
-
-def _into(input: Tensor, output: Tensor) -> Tensor:
-    """Overwrites an input with an output, unless that was written there already."""
-    places = zip(input.shape, input.stride(), output.stride(), strict=True)
-    same = all(size == 1 or step == other for size, step, other in places)
-    if not (same and input.data_ptr() == output.data_ptr()):
-        input.copy_(output)
-    return input
 
 
 def _linear_here(call: Call) -> bool:

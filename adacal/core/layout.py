@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -103,6 +103,22 @@ class RunState:
     rules: dict[str, RuleState] = field(default_factory=dict)
     static: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
+
+    def copied(self) -> RunState:
+        """Returns a state to go back to; the tensors, which no step changes, are shared."""
+        return RunState(
+            neurons={k: replace(v, tensors=dict(v.tensors)) for k, v in self.neurons.items()},
+            rules={
+                k: replace(v, inputs=list(v.inputs), outputs=list(v.outputs))
+                for k, v in self.rules.items()
+            },
+            static=dict(self.static),
+            complete=self.complete,
+        )
+
+    def become(self, other: RunState) -> None:
+        """Takes over what another state holds."""
+        self.neurons, self.rules, self.static = other.neurons, other.rules, other.static
 
     def keep(self, alive: Tensor) -> None:
         """Drops the samples whose entry in `alive` (bool, [B]) is False."""

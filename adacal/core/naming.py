@@ -13,6 +13,9 @@ from torch import nn
 class CallNames:
     """The names of the calls of one forward, given in calling order.
 
+    Attributes:
+        memories: what `memory` has given so far.
+
     >>> import torch
     >>> net, names = nn.Sequential(nn.ReLU(), nn.ReLU()), CallNames()
     >>> handle = net[1].register_forward_pre_hook(lambda *_: print(names.site("relu")))
@@ -24,6 +27,7 @@ class CallNames:
     """
 
     def __init__(self) -> None:
+        self.memories: list[str] = []
         self._path: list[str] = [""]
         self._leaf: list[bool] = [False]
         self._sites: Counter[str] = Counter()
@@ -51,7 +55,8 @@ class CallNames:
         """Names what a stepwise run remembers of a call that is no site."""
         label = f"{self.label(function)}:{function}"
         self._memories[label] += 1
-        return f"{label}@{self._memories[label]}"
+        self.memories.append(f"{label}@{self._memories[label]}")
+        return self.memories[-1]
 
     @contextmanager
     def following(self, network: nn.Module) -> Iterator[None]:

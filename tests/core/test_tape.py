@@ -1,0 +1,222 @@
+"""Passes read from a tape: the same bits, and a way back wherever a network goes another way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adacal.core import network as network_module
+from adacal.core import tape as tape_module
+from adacal.core import timesteps
+from adacal.core.conversion import convert
+from adacal.core.energy import EnergyMeter
+from adacal.core.errors import UnsupportedModelError
+from adacal.core.exit_rules import ExitRule
+from adacal.core.layout import RunState
+from adacal.core.network import SpikingNetwork
+from toys import Call, Functional, Gate, Levels, dyadic, everything_network, linear_net
+from toys import with_dyadic_neurons as neurons
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each pass so far that had a tape went as it says."""
+    found: list[bool] = []
+    play = tape_module.Tapes.play
+
+    def noting(self: Any, *args: Any) -> tuple[bool, Any]:
+        result = play(self, *args)
+        found.append(result[0])
+        return result
+
+    monkeypatch.setattr(tape_module.Tapes, "play", noting)
+    return found
+
+
+def flat(nest: Any) -> list[Tensor]:
+    if isinstance(nest, Tensor):
+        return [nest]
+    values = nest.values() if isinstance(nest, dict) else nest
+    return [t for value in values if not isinstance(value, str | float | int) for t in flat(value)]
+
+
+def assert_equal(ours: Any, theirs: Any) -> None:
+    for one, other in zip(flat(ours), flat(theirs), strict=True):
+        assert torch.equal(one, other)
+
+
+def fresh(network: SpikingNetwork, inputs: Tensor) -> Any:
+    """The output without any tape."""
+    kept, network._tapes = network._tapes, tape_module.Tapes()
+    try:
+        return network(inputs)
+    finally:
+        network._tapes = kept
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "a perceptron": (linear_net, (5,)),
+    "a product of two that change": (Gate, (2, 6, 6)),
+    "a nest of outputs": (Levels, (2, 8, 8)),
+    "parts of channels": (
+        lambda: Call(lambda x: torch.cat([F.relu(part) for part in x.chunk(2, 1)], 1)), (5,),
+    ),
+    "shapes": (
+        lambda: Call(lambda x: F.relu(x.unsqueeze(-1)).squeeze(-1)[:, [0, 1, 2, 3, 4, 5]]), (5,),
+    ),
+    "named inputs": (lambda: Call(lambda x: F.relu(input=x).add(other=x)), (5,)),
+    "a norm that stays analogue": (lambda: Call(lambda x: F.layer_norm(F.relu(x), (6,))), (5,)),
+    "something to overwrite": (lambda: Call(lambda x: F.relu_(x.mul_(2))), (5,)),
+    "a clamp and a slope": (lambda: Call(lambda x: F.leaky_relu(x.clamp(min=0), 0.5)), (5,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_pass_from_a_tape_gives_the_same_bits_for_any_number_of_samples(
+    name: str, read: list[bool]
+) -> None:
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    network = neurons(convert(make().eval(), dyadic((2, *shape), 0), T=3, max_spikes=2))
+    for batch, seed in ((4, 1), (4, 2), (2, 3), (7, 4), (4, 5)):
+        inputs = dyadic((batch, *shape), seed)
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert read == [True] * 4
+
+
+@pytest.mark.parametrize("max_pool", ["running_max", "step_max"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_kind_of_layer_comes_from_a_tape(
+    stream: bool, max_pool: str, read: list[bool]
+) -> None:
+    network = everything_network(stream=stream, max_pool=max_pool)
+    for seed in range(3):
+        inputs = dyadic((4, 3, 2, 8, 8) if stream else (3, 2, 8, 8), seed)
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert read == [True] * 2
+
+
+def test_steps_one_by_one_come_from_a_tape_when_samples_leave_too(
+    read: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timesteps, "OVERHEAD", 0)  # a step a pass
+    inputs = dyadic((9, 5), 3)
+    network = convert(linear_net(), inputs, T=4, max_spikes=2)
+    network.calibrate([inputs])
+    scores = network.steps(inputs)[0].softmax(1).amax(1)
+    rule = ExitRule("confidence", (float(scores.median()),) * 4)
+    del read[:]
+    for _ in range(2):
+        found = network.run_until_confident(inputs, rule)
+        counted = network.run_until_confident(inputs, rule, EnergyMeter())  # meters read no tapes
+        assert torch.equal(found.timesteps, counted.timesteps)
+        torch.testing.assert_close(found.output, counted.output)
+    assert len(set(found.timesteps.tolist())) > 1
+    assert len(read) >= 3 and all(read)
+
+
+def test_neurons_are_not_on_the_tape(read: list[bool]) -> None:
+    network, inputs = everything_network(), dyadic((3, 2, 8, 8), 0)
+    before = network(inputs)
+    for neuron in network.neurons.values():
+        neuron.threshold = 0.25
+    after = network(inputs)
+    assert_equal(after, fresh(network, inputs))
+    assert not torch.equal(before, after) and read == [True]
+
+
+class Fork(nn.Module):
+    """Goes another way when it is told to: with another call, argument, tensor, or length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 5), nn.Linear(5, 5)
+        self.way = ""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.mul_(2)  # what a pass was given is gone when it fails later
+        y = F.relu(self.first(x))
+        if self.way == "call":
+            y = y * 2
+        y = y * (0.5 if self.way == "argument" else 0.25) + (y if self.way == "tensor" else x)
+        y = self.second(F.relu(y))
+        return y + 1 if self.way == "length" else y
+
+
+@pytest.mark.parametrize("way", ["call", "argument", "tensor", "length"])
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_a_network_that_goes_another_way_is_followed(
+    way: str, stepwise: bool, read: list[bool]
+) -> None:
+    torch.manual_seed(0)
+    net = Fork().eval()
+    network = neurons(convert(net, dyadic((2, 5), 0), T=4, max_spikes=2))
+    inputs = dyadic((3, 5), 1)
+
+    def outputs(network: SpikingNetwork) -> Tensor:
+        if not stepwise:
+            result: Tensor = network(inputs)
+            return result
+        state = RunState()
+        return torch.stack([network.step(inputs, state, t) for t in range(4)])
+
+    network(inputs)
+    outputs(network)
+    network.module.way = net.way = way
+    for _ in range(4):
+        expected = neurons(convert(net, dyadic((2, 5), 0), T=4, max_spikes=2))
+        expected._tapes.find = lambda key: None  # type: ignore[method-assign]
+        assert torch.equal(outputs(network), outputs(expected))
+    assert read.count(False) == 1 and read[-1]
+
+
+def test_a_network_that_changes_at_every_pass_gets_no_tape_in_the_end(read: list[bool]) -> None:
+    net = Fork().eval()
+    network = neurons(convert(net, dyadic((2, 5), 0), T=4))
+    inputs = dyadic((3, 5), 1)
+    for turn in range(9):
+        network.module.way = "call" if turn % 2 else ""
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert read == [False] * 3
+
+
+def test_what_is_refused_without_a_tape_is_refused_with_one() -> None:
+    network = convert(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU()).eval(),
+                      dyadic((2, 5), 0), T=2)  # fmt: skip
+    network(dyadic((3, 5), 1))
+    network.module.train()
+    with pytest.raises(UnsupportedModelError, match="runs in training mode"):
+        network(dyadic((3, 5), 1))
+
+
+def test_a_tape_holds_no_activations_and_only_so_many_are_kept() -> None:
+    network = everything_network()
+    network(dyadic((3, 2, 8, 8), 0))
+    (tape,) = network._tapes._kept.values()
+    traces = [mark for entry in tape.entries for mark in entry.marks if mark is not None]
+    assert traces and all(trace.producer is None and trace.tag is None for trace in traces)
+    assert not tape._known
+    for T in range(1, 40):
+        network.T = T
+        network(dyadic((3, 2, 8, 8), 0))
+    assert len(network._tapes._kept) <= tape_module._TAPES
+
+
+def test_a_pass_from_a_tape_calls_no_mode_that_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = everything_network(), dyadic((3, 2, 8, 8), 0)
+    expected = network(inputs)
+    monkeypatch.setattr(network_module, "SpikingMode", None)
+    assert torch.equal(network(inputs), expected)
+
+
+def test_one_row_is_told_from_many() -> None:
+    net = Functional(lambda x: F.relu(x).squeeze(), nn.Identity())
+    network = neurons(convert(net.eval(), dyadic((2, 5), 0), T=1))
+    network(dyadic((3, 5), 1))
+    one = dyadic((1, 5), 1)
+    assert_equal(network(one), fresh(network, one))
