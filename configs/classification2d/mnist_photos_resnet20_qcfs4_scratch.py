@@ -6,4 +6,4 @@ _base_ = [
     "../_base_/schedules/embedded_15.py",
 ]
 conversion = dict(T=4)
-model = dict(schedule=dict(epochs=100))  # four times the samples
+model = dict(schedule=dict(epochs=40))  # four times the samples
