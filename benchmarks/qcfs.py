@@ -3,7 +3,7 @@
 # `qcfs` looks at no sample, so one seed says all; `srp` and `cos` use samples for a note only.
 # `qcfs_ann` is the network itself at its L levels, `quantized_ann` quantises it once more to T.
 # Those of `scratch` are trained as published, for 300 epochs (40 of the larger set), the others
-# fine-tuned. The plain networks that these come from stand in contenders.py: same images, same metric.
+# fine-tuned. The plain networks they come from stand in contenders.py: same images and metric.
 tasks = ["mnist5k", "mnist_photos"]
 models = [
     "lenet_qcfs4",

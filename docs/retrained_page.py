@@ -23,7 +23,7 @@ PAGE = CHECKOUT / "docs" / "retrained-networks.md"
 PICTURE = CHECKOUT / "docs" / "pictures" / "retrained.png"
 PLACES = [("mnist_photos", "resnet20"), ("mnist5k", "resnet20"), ("mnist_photos", "lenet"),
           ("mnist5k", "lenet")]  # fmt: skip
-LEVELS = (4, 8)
+VERSIONS = ("qcfs4", "qcfs8", "qcfs4_scratch", "qcfs8_scratch")
 STEPS = (1, 2, 4, 8, 16, 32)
 OURS = tuple(
     f"rate_distortion({budget}max_spikes=16)" for budget in ("budget=1, ", "budget=2, ", "")
@@ -40,7 +40,8 @@ DRAWN = {
     "snn_calibration_light": "C0", "burst(max_spikes=4)": "C1", "qcfs": "C3",
     "srp(threshold=trained)": "C4", "cos(threshold=trained)": "C2",
 }  # fmt: skip
-STYLES = ("-", "--", ":")  # a base, its versions of 4 and of 8 levels
+# lines and stars of a base and those of its versions that are drawn
+STYLES = {"": ("-", "*"), "qcfs4": ("--", "P"), "qcfs8": (":", "X"), "qcfs4_scratch": ("-.", "p")}
 
 
 @cache
@@ -57,8 +58,8 @@ def rows_of(dataset: str, base: str) -> Any:
 
 
 def networks(base: str) -> list[str]:
-    """Names a base and its retrained versions."""
-    return [base, *(f"{base}_qcfs{levels}" for levels in LEVELS)]
+    """Names a base and its versions trained for conversion."""
+    return [base, *(f"{base}_{version}" for version in VERSIONS)]
 
 
 def training_table() -> str:
@@ -75,10 +76,12 @@ def training_table() -> str:
                 continue
             own = table[(table["model"] == name) & (table["label"] == "qcfs_ann")]
             energy = f"{own['energy_uj'].iloc[0]:.3g}" if len(own) else "–"
+            itself = f"{own['score'].iloc[0]:.1f}" if len(own) else "–"
+            where = "" if log["device"] == "cpu" else " (GPU)"
             lines.append(
                 f"| {dataset}, {name} | {log['schedule']['epochs']} of {log['train_samples']:,} "
-                f"| {log['seconds']:.0f} | {before['test_accuracy_pct']:.1f} "
-                f"| {log['test_accuracy_pct']:.1f} | {energy} |"
+                f"| {log['seconds']:.0f}{where} | {before['test_accuracy_pct']:.1f} "
+                f"| {itself} | {energy} |"
             )
     return "\n".join(lines) + "\n"
 
@@ -146,7 +149,8 @@ def draw_family(axes: Any, table: Any, base: str) -> None:
 
     lowest = float(table["score"].max()) - 15
     seen = table[table["score"] >= lowest]
-    for name, style in zip(networks(base), STYLES, strict=True):
+    for version, (style, star) in STYLES.items():
+        name = f"{base}_{version}" if version else base
         own = table[(table["model"] == name) & table["T"].isin(STEPS)].sort_values("T")
         on = name.removeprefix(base).replace("_", " on ")
         for label, colour in DRAWN.items():
@@ -157,8 +161,7 @@ def draw_family(axes: Any, table: Any, base: str) -> None:
                 axes.plot(rows["energy_uj"], rows["score"], **look)
         rows = own[own["method"] == "rate_distortion"]
         if len(rows):
-            mark = {"-": "*", "--": "P", ":": "X"}[style]
-            look = {"color": "C5", "ls": "", "marker": mark, "label": f"rate_distortion{on}"}
+            look = {"color": "C5", "ls": "", "marker": star, "label": f"rate_distortion{on}"}
             axes.plot(rows["energy_uj"], rows["score"], **look)
     itself = table[table["label"] == "qcfs_ann"]
     axes.plot(itself["energy_uj"], itself["score"], "kD", ms=4, label="qcfs_ann (control)")

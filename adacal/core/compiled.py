@@ -177,6 +177,9 @@ _NO_NUMBERS = _NOTHING.numpy()
 def _spread(kernel: Scan, arguments: tuple[Any, ...], outer: int, elements: int) -> None:
     """Shares the rows among as many threads as torch uses; the caller's is one of them."""
     parts = max(1, min(torch.get_num_threads(), outer, elements // _PER_THREAD))
+    if parts == 1:
+        kernel(*arguments, 0, outer)
+        return
     bounds = [outer * part // parts for part in range(parts + 1)]
     threads = [
         threading.Thread(target=kernel, args=(*arguments, *bounds[part : part + 2]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -122,15 +122,23 @@ def compress(
     options = {**calibration_options, "threshold": "keep", "divergence": divergence}
     seed = 0 if generator is None else int(torch.randint(2**31, (1,), generator=generator))
 
+    known: dict[tuple[int, ...], _Measured] = {}
+
     def measured(chosen: Allocation) -> float:
         """Calibrates on the same positions for every choice, or chance would choose."""
-        savings.apply(network, chosen)
-        same = torch.Generator().manual_seed(seed)
-        return calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
+        key = tuple(chosen.choice)
+        if key not in known:
+            savings.apply(network, chosen)
+            same = torch.Generator().manual_seed(seed)
+            found = calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
+            known[key] = _Measured(found, _copied(network.neurons), dict(network.weight_changes))
+        network.neurons.update(_copied(known[key].neurons))
+        network.weight_changes = dict(known[key].weight_changes)
+        return known[key].divergence
 
     before = measured(savings.none)
     limit = math.inf if max_growth is None else max_growth * before
-    share, chosen, after = most_that_holds(savings, before, limit, measured)
+    share, chosen, after = most_that_holds(savings, limit, measured)
     ratio_of = savings.ratios(chosen)
     for name, ratio in ratio_of.items():
         network.neurons[name].ratio *= ratio
@@ -145,6 +153,20 @@ def compress(
         "calibration_divergence_before": before,
         "calibration_divergence": after,
     }
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A network that was calibrated, and how far it is from the ANN."""
+
+    divergence: float
+    neurons: Mapping[str, BurstNeuron]
+    weight_changes: Mapping[str, Tensor]
+
+
+def _copied(neurons: Mapping[str, BurstNeuron]) -> dict[str, BurstNeuron]:
+    """Returns neurons whose attributes can be set apart; calibration changes no tensor in place."""
+    return {name: replace(neuron) for name, neuron in neurons.items()}
 
 
 def measure_savings(
@@ -188,28 +210,23 @@ def measure_savings(
 
 def most_that_holds(
     savings: Savings,
-    before: float,
     limit: float,
     measured: Callable[[Allocation], float],
     halvings: int = 4,
 ) -> tuple[float, Allocation, float]:
     """Bisects the share of the saving; returns it, its choice, and the divergence in force."""
-    found = measured(savings.most)
-    if found <= limit:
-        return 1.0, savings.most, found
-    share, chosen, divergence = 0.0, savings.none, before
-    low, high = 0.0, 1.0
-    for _ in range(halvings):
-        middle = (low + high) / 2
-        choice = savings.at(middle)
-        found = measured(choice)
-        if found <= limit:
-            low, share, chosen, divergence = middle, middle, choice, found
-        else:
-            high = middle
-    if found != divergence:  # the last one tried was too much
-        divergence = measured(chosen)
-    return share, chosen, divergence
+    share, chosen = 1.0, savings.most
+    if measured(chosen) > limit:
+        share, chosen = 0.0, savings.none
+        low, high = 0.0, 1.0
+        for _ in range(halvings):
+            middle = (low + high) / 2
+            choice = savings.at(middle)
+            if measured(choice) <= limit:
+                low, share, chosen = middle, middle, choice
+            else:
+                high = middle
+    return share, chosen, measured(chosen)
 
 
 def check_options(

@@ -101,25 +101,33 @@ class SpikingNetwork(Converted):
 
     def __call__(self, inputs: Tensor) -> Any:
         """Returns the mean output over T, nested as the ANN's; inputs [B, ...] or [T, B, ...]."""
-        return parts.joined(self._outputs(inputs, None, self._mean), 0)
+        mean = parts.Reduction(self._mean, enough=lambda _: not self.warmup)
+        return parts.joined(self._outputs(inputs, None, mean), 0)
 
     def steps(self, inputs: Tensor) -> Any:
         """Returns the running mean of the output after 1 … T steps, each tensor [T, B, ...].
 
         After a warm-up the first is that of the first step whose output is used.
         """
-        return parts.joined(self._outputs(inputs, None, self._running), 1)
+        return parts.joined(self._outputs(inputs, None, parts.Reduction(self._running)), 1)
 
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
         """Runs a batch (with early exit if `exit_rule` is set) and counts into `meter`."""
         if self.exit_rule is not None:
             return self.run_until_confident(inputs, self.exit_rule, meter)
 
-        def reduce(out: Any) -> tuple[Any, Any]:
-            logits = isinstance(out, Tensor) and out.dim() == 2 and is_rows(out)
-            return self._mean(out), self._running(out) if logits else None
+        def logits(out: Any) -> bool:
+            return isinstance(out, Tensor) and out.dim() == 2 and is_rows(out)
 
-        found = self._outputs(inputs, meter, reduce)
+        def whole(out: Any) -> tuple[Any, Any]:
+            return self._mean(out), self._running(out) if logits(out) else None
+
+        reduction = parts.Reduction(
+            whole,
+            enough=lambda out: not (self.warmup or logits(out)),
+            of_mean=lambda mean: (mean, None),
+        )
+        found = self._outputs(inputs, meter, reduction)
         self._keep_rates(meter)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
         return Prediction(
@@ -297,9 +305,9 @@ class SpikingNetwork(Converted):
     # inside --------------------------------------------------------------------------------------
 
     def _outputs(
-        self, inputs: Tensor, meter: EnergyMeter | None, reduce: Callable[[Any], Any]
+        self, inputs: Tensor, meter: EnergyMeter | None, reduce: parts.Reduction
     ) -> list[Any]:
-        """Returns what `reduce` makes of raw outputs [T*b, ...], part by part of the batch."""
+        """Returns what the reduction makes of raw outputs [T*b, ...], part by part of the batch."""
         self._check(inputs)
         return parts.outputs(self, inputs, meter, reduce)
 

@@ -314,10 +314,12 @@ class BurstNeuron:
 
 def _same(kept: list[Any], now: list[Any]) -> bool:
     """Whether two lists hold the same tensors (not merely equal ones) and equal values."""
-    return len(kept) == len(now) and all(
-        a is b or (not (isinstance(a, Tensor) or isinstance(b, Tensor)) and a == b)
-        for a, b in zip(kept, now, strict=True)
-    )
+    if len(kept) != len(now):
+        return False
+    for a, b in zip(kept, now, strict=True):
+        if a is not b and (isinstance(a, Tensor) or isinstance(b, Tensor) or a != b):
+            return False
+    return True
 
 
 def per_channel(values: Tensor, dim: int, channel_dim: int) -> Tensor:

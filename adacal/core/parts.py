@@ -8,7 +8,7 @@ where even one sample is too much, so do groups of its steps, with their state k
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError
 from adacal.core.footprint import Footprint
 from adacal.core.layout import RunState
-from adacal.core.nests import join_tensors, map_tensors
+from adacal.core.nests import collect, join_tensors, map_tensors
 from adacal.core.traces import is_rows, set_trace, trace_of
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class Parts:
 def plan(network: SpikingNetwork, inputs: Tensor) -> Parts:
     """Chooses the parts of a run.
 
-    On a CPU, as many samples as keep the largest activation below what malloc hands out again:
-    larger ones are mapped afresh at every call, and zeroing their pages costs more than the
-    convolution itself (batches of 800 rows of 50 KB took 3 times as long a row as 400). Fewer, and
-    then fewer steps, where `network.memory_mb` would be exceeded.
+    On a CPU, as many samples, and of a single large one as many steps, as keep the largest
+    activation below what malloc hands out again: larger ones are mapped afresh at every call, and
+    zeroing their pages costs more than the convolution itself (batches of 800 rows of 50 KB took 3
+    times as long a row as 400). Fewer where `network.memory_mb` would be exceeded.
 
     Args:
         network: its `memory_mb` is the limit, if any.
@@ -55,42 +55,57 @@ def plan(network: SpikingNetwork, inputs: Tensor) -> Parts:
     Raises:
         ConfigError: the limit is no number above 0, or too little for one step of one sample.
     """
-    batch = inputs.shape[int(network.stream)]
-    most = max(1, batch)
+    T, batch = network.T, inputs.shape[int(network.stream)]
+    most = T * max(1, batch)
     if inputs.device.type == "cpu" and network.sites:
         largest = max(site.rows * math.prod(site.shape) for site in network.sites)
-        most = max(1, REUSED_BYTES // (largest * inputs.element_size() * network.T))
+        most = max(1, REUSED_BYTES // (largest * inputs.element_size()))
+    least = T if network.warmup else 1
     if network.memory_mb is None:
-        return Parts(samples=most, steps=network.T)
+        return Parts(samples=max(1, most // T), steps=min(T, max(least, most)))
     check_number("memory_mb", network.memory_mb, 0, above=True, example=4096)
     row = _bytes_of_a_row(network, inputs)
     rows = int(network.memory_mb * MEGABYTE / row)
-    if rows >= network.T:
-        return Parts(samples=min(most, rows // network.T), steps=network.T)
-    least = network.T if network.warmup else 1
     if rows < least:
         raise ConfigError(
             f"memory_mb={network.memory_mb:g} is too little: one sample takes "
             f"{math.ceil(row * least / MEGABYTE)} MB at the least; allow that much, or give "
             "smaller inputs"
         )
-    return Parts(samples=1, steps=rows)
+    rows = max(least, min(rows, most))
+    return Parts(samples=max(1, rows // T), steps=min(T, rows))
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What a run gives: made of all raw outputs [T*b, ...], or of their mean over T alone.
+
+    Attributes:
+        whole: makes it of the raw outputs.
+        enough: whether the mean is all that it takes, from raw outputs of some steps.
+        of_mean: makes it of the mean, then.
+    """
+
+    whole: Callable[[Any], Any]
+    enough: Callable[[Any], bool] = lambda _: False
+    of_mean: Callable[[Any], Any] = lambda mean: mean
 
 
 def outputs(
     network: SpikingNetwork,
     inputs: Tensor,
     meter: EnergyMeter | None,
-    reduce: Callable[[Any], Any],
+    reduce: Reduction,
 ) -> list[Any]:
-    """Runs a batch and returns what `reduce` makes of the raw outputs [T*b, ...] of each part."""
+    """Runs a batch and returns what the reduction makes of each part of it."""
     if meter is not None and meter.keep_graph:
-        return [reduce(network.run_steps(inputs, meter))]
+        return [reduce.whole(network.run_steps(inputs, meter))]
     parts = plan(network, inputs)
     pieces = inputs.split(parts.samples, int(network.stream))
     if parts.steps == network.T:
-        return [reduce(network.run_steps(piece, meter)) for piece in pieces]
-    return [reduce(_joined(list(_in_time(network, piece, parts, meter)))) for piece in pieces]
+        return [reduce.whole(network.run_steps(piece, meter)) for piece in pieces]
+    sizes = [min(parts.steps, network.T - first) for first in range(0, network.T, parts.steps)]
+    return [_reduced(_in_time(network, piece, sizes, meter), sizes, reduce) for piece in pieces]
 
 
 def joined(parts: list[Any], dim: int) -> Any:
@@ -114,14 +129,31 @@ def over_time(outputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _in_time(
-    network: SpikingNetwork, inputs: Tensor, parts: Parts, meter: EnergyMeter | None
+    network: SpikingNetwork, inputs: Tensor, sizes: Sequence[int], meter: EnergyMeter | None
 ) -> Iterator[Any]:
     """Runs a few steps at a time, with what neurons and rules remember kept between."""
-    state = RunState(complete=True)
-    for first in range(0, network.T, parts.steps):
-        steps = min(parts.steps, network.T - first)
+    state, first = RunState(complete=True), 0
+    for steps in sizes:
         frames = inputs[first : first + steps] if network.stream else inputs
         yield network.run_steps(frames, meter, state, first, steps)
+        first += steps
+
+
+def _reduced(pieces: Iterator[Any], sizes: Sequence[int], reduce: Reduction) -> Any:
+    """Reduces steps that come in pieces; where their mean is enough, none is kept."""
+    first = next(pieces)
+    if not reduce.enough(first):
+        return reduce.whole(_joined([first, *pieces]))
+
+    def added(rows: Tensor, steps: int) -> Tensor:
+        return rows.unflatten(0, (steps, -1)).sum(0)
+
+    totals = [added(rows, sizes[0]) for rows in collect(first, is_rows)]
+    for piece, steps in zip(pieces, sizes[1:], strict=True):
+        for total, rows in zip(totals, collect(piece, is_rows), strict=True):
+            total.add_(added(rows, steps))
+    left = iter(totals)
+    return reduce.of_mean(over_time(first, lambda _: next(left).div_(sum(sizes))))
 
 
 def _joined(pieces: list[Any]) -> Any:

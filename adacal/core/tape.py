@@ -254,7 +254,14 @@ class Replay(TorchFunctionMode):
             if len(written) != len(given):
                 return False
             for one, other in zip(written, given, strict=True):
-                if one is not other and not self._same(one, other):
+                if one is other or (
+                    type(one) is Seen
+                    and isinstance(other, Tensor)
+                    and other.shape == one.shape
+                    and trace_of(other) is one.trace
+                ):
+                    continue
+                if not self._same(one, other):
                     return False
             return True
         if kind is dict:

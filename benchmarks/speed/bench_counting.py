@@ -24,7 +24,7 @@ def main() -> None:
         name = f"max_spikes={max_spikes}"
         functions[f"{name}, not counted"] = lambda network=network: network.predict(inputs)
         functions[f"{name}, counted"] = lambda network=network: network.predict(inputs, meter)
-    found = interleaved(functions, 1 if options.smoke else options.repeats)
+    found = interleaved(functions, 1 if options.smoke else options.repeats, options.clock)
     added = {
         f"added_percent_{name}": round(100 * (counted.median_s / plain.median_s - 1), 1)
         for name, plain, counted in (

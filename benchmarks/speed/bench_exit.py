@@ -94,7 +94,7 @@ def main() -> None:
         one.name: {
             "share_of_timesteps": round(one.timesteps, 3),
             "share_of_time": round(exits.median_s / full.median_s, 3),
-            "steps_in_a_pass": steps_at_once(one.network, len(one.batches[0])),
+            "steps_in_a_pass": steps_at_once(one.network, one.batches[0]),
             "largest_gap": one.gap,
         }
         for one, full, exits in zip(cases, found[::2], found[1::2], strict=True)

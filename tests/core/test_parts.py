@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adacal.core import parts
 from adacal.core.analogue import keep_analogue
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
@@ -18,7 +19,14 @@ from adacal.core.layout import RunState
 from adacal.core.network import SpikingNetwork
 from adacal.core.parts import MEGABYTE, Parts, plan
 from adacal.core.phases import set_dynamics
-from toys import Gate, dyadic, everything_network, make_dyadic, with_dyadic_neurons
+from toys import (
+    Gate,
+    dyadic,
+    everything_network,
+    levels_network,
+    make_dyadic,
+    with_dyadic_neurons,
+)
 
 
 def limit(network: SpikingNetwork, inputs: Tensor, rows: float) -> float:
@@ -69,6 +77,41 @@ def test_analogue_parts_cost_the_same_in_parts(module: type[nn.Module]) -> None:
     limit(network, inputs, 2.5)
     assert torch.allclose(network.predict(inputs, other).output, whole, atol=1e-5)
     assert other.report() == one.report()
+
+
+def test_steps_whose_mean_is_enough_are_added_up_as_they_come() -> None:
+    network, inputs = levels_network(T=6), dyadic((2, 2, 8, 8), 1)
+    whole, meter, again = network(inputs), EnergyMeter(), EnergyMeter()
+    network.predict(inputs, meter)
+    limit(network, inputs, 4.5)
+    assert plan(network, inputs) == Parts(samples=1, steps=4)
+    found = network.predict(inputs, again)
+    assert found.by_step is None and again.report() == meter.report()
+    for ours in (network(inputs), found.output):
+        assert ours["stride"] == 2 and torch.equal(ours["grid"], whole["grid"])
+        for one, other in zip(ours["maps"], whole["maps"], strict=True):
+            assert all(map(torch.allclose, one, other))
+    with Footprint() as all_at_once:
+        network.memory_mb = None
+        network(inputs)
+    limit(network, inputs, 1.5)
+    with Footprint() as one_by_one:
+        network(inputs)
+    assert one_by_one.peak < all_at_once.peak / 2.5
+
+
+def test_large_images_run_few_steps_at_once_where_memory_is_mapped_afresh(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, inputs = everything_network(T=5), dyadic((3, 2, 8, 8), 1)
+    whole, expected = network.steps(inputs), network.predict(inputs).output
+    assert plan(network, inputs).steps == 5
+    monkeypatch.setattr(parts, "REUSED_BYTES", 3 * 4 * 4 * 8 * 8)  # the first layer's, three times
+    assert plan(network, inputs) == Parts(samples=1, steps=3)
+    assert torch.equal(network.steps(inputs), whole)
+    assert torch.equal(network.predict(inputs, EnergyMeter()).output, expected)
+    network.warmup = 2
+    assert plan(network, inputs) == Parts(samples=1, steps=5)
 
 
 def test_too_little_memory_is_refused_and_says_what_is_needed() -> None:
