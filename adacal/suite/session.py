@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adacal.core.allocator import keep_freed_memory
 from adacal.core.errors import ConfigError
 from adacal.suite.config import RunConfig, digest
 from adacal.suite.redraws import Redraws, paired, redrawn
@@ -223,11 +224,12 @@ def computing(threads: int | None) -> Iterator[None]:
     """Runs a block with that many threads, and with exact, repeatable convolutions on GPUs.
 
     By default cuDNN rounds float32 operands to 10 bits (TF32) and picks kernels whose sums come in
-    any order: both tip spikes.
+    any order: both tip spikes. From then on the process keeps the memory that it frees.
 
     Raises:
         ConfigError: fewer than one thread.
     """
+    keep_freed_memory()
     cudnn = torch.backends.cudnn
     before = cudnn.allow_tf32, cudnn.deterministic
     with thread_limit(threads):

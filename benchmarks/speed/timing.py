@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from adacal.core.allocator import keep_freed_memory
 from adacal.suite.registry import MODELS, TASKS, build, load_tasks
 
 
@@ -106,7 +107,8 @@ def random_resnet(depth: int, inputs: torch.Tensor) -> nn.Module:
 
 def mnist5k_resnet20(samples: int, device: str = "cpu") -> tuple[nn.Module, torch.Tensor]:
     """Returns the shipped ResNet-20 for MNIST-5k and calibration inputs from its training data."""
-    torch.backends.cudnn.allow_tf32 = False  # as in a run
+    keep_freed_memory()  # this and the next as in a run
+    torch.backends.cudnn.allow_tf32 = False
     load_tasks()
     model = {"name": "resnet20", "type": "resnet_cifar", "depth": 20, "width": 16}
     task = build(
