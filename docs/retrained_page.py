@@ -152,7 +152,7 @@ def draw_family(axes: Any, table: Any, base: str) -> None:
     for version, (style, star) in STYLES.items():
         name = f"{base}_{version}" if version else base
         own = table[(table["model"] == name) & table["T"].isin(STEPS)].sort_values("T")
-        on = name.removeprefix(base).replace("_", " on ")
+        on = name.removeprefix(base).replace("_qcfs", " on qcfs").replace("_scratch", ", scratch")
         for label, colour in DRAWN.items():
             rows = own[(own["label"] == label) & ((name == base) == (label in PLAIN))]
             if len(rows) and rows["score"].max() >= lowest:
