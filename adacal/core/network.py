@@ -166,7 +166,8 @@ class SpikingNetwork(Converted):
             meter: counts this step.
         """
         layout = self._layout(1, inputs.shape[0])
-        return self._pass(inputs.clone, layout, meter, state, index)
+        with torch.inference_mode(False):  # there a view does not know whose it is
+            return self._pass(inputs.clone, layout, meter, state, index)
 
     def run_steps(
         self,
@@ -193,7 +194,8 @@ class SpikingNetwork(Converted):
             return inputs.repeat(steps, *[1] * (inputs.dim() - 1))
 
         layout = self._layout(steps, inputs.shape[int(self.stream)])
-        with torch.set_grad_enabled(meter is not None and meter.keep_graph):
+        graph = meter is not None and meter.keep_graph
+        with torch.inference_mode(False), torch.set_grad_enabled(graph):  # see `step`
             return self._pass(rows, layout, meter, state, first)
 
     @torch.no_grad()
@@ -323,11 +325,13 @@ class SpikingNetwork(Converted):
         rows, tape, key = make_rows(), None, None
         if meter is None and not self.weight_changes:
             key = self._kind_of_pass(rows, layout, state)
-            written = self._tapes.find(key)
+            written = self._tapes.find(key, layout.batch)
             if written is not None:
                 fire = self._fire(layout, None, state)
                 replay = Replay(written, layout, fire, state=state, rounded=rounded)
-                done, outputs = self._tapes.play(key, replay, self.forward, self.module, rows)
+                done, outputs = self._tapes.play(
+                    key, layout.batch, replay, self.forward, self.module, rows
+                )
                 if done:
                     return outputs
                 rows = make_rows()  # some layers overwrite what they are given
@@ -397,7 +401,7 @@ class SpikingNetwork(Converted):
         options = (self.strict, self.max_pool, self.stream, self.precision, state is None)
         one = rows.shape[0] == 1  # no dimension can be told from one of size 1
         place = (rows.dtype, rows.device, one, replace(layout, batch=0))
-        return (id(self.module), self.forward, *options, *place)
+        return (id(self.module), id(self.forward), *options, *place)
 
     def _layout(self, steps: int, batch: int) -> Layout:
         return Layout(steps=steps, reference=False, batch=batch, T=self.T, warmup=self.warmup)

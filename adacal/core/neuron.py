@@ -280,7 +280,9 @@ class BurstNeuron:
         """
         if self.dynamics != "changes":
             return counts
-        return decoded(counts, state.tensors.get("before") if state is not None else None)
+        if state is None:
+            return decoded(counts)
+        return decoded(counts, state.tensors.get("before"), state.step - counts.shape[0])
 
     def activation(self, pre_activation: Tensor) -> Tensor:
         """Returns what the ANN computes here: relu, capped or quantised relu, leaky relu."""

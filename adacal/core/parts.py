@@ -146,14 +146,15 @@ def _reduced(pieces: Iterator[Any], sizes: Sequence[int], reduce: Reduction) -> 
         return reduce.whole(_joined([first, *pieces]))
 
     def added(rows: Tensor, steps: int) -> Tensor:
-        return rows.unflatten(0, (steps, -1)).sum(0)
+        wide = torch.float32 if rows.element_size() < 4 else rows.dtype  # as a mean is taken
+        return rows.unflatten(0, (steps, -1)).sum(0, dtype=wide)
 
     totals = [added(rows, sizes[0]) for rows in collect(first, is_rows)]
     for piece, steps in zip(pieces, sizes[1:], strict=True):
         for total, rows in zip(totals, collect(piece, is_rows), strict=True):
             total.add_(added(rows, steps))
     left = iter(totals)
-    return reduce.of_mean(over_time(first, lambda _: next(left).div_(sum(sizes))))
+    return reduce.of_mean(over_time(first, lambda row: next(left).div_(sum(sizes)).to(row.dtype)))
 
 
 def _joined(pieces: list[Any]) -> Any:
@@ -176,7 +177,9 @@ def _bytes_of_a_row(network: SpikingNetwork, inputs: Tensor) -> float:
             if network.warmup:  # some neurons must hear all of it at once
                 network.run_steps(one, None)
             else:
-                network.step(one[0] if network.stream else one, RunState(), 0)
+                state = RunState()
+                for step in range(min(2, network.T)):  # the second has a memory to go back to
+                    network.step(one[step] if network.stream else one, state, step)
         steps = network.T if network.warmup else 1
         network.footprints[key] = OWN_BUFFERS * held.peak / steps
     return network.footprints[key]

@@ -206,21 +206,23 @@ def change_scan(
     return counts, potential, total, rate
 
 
-def decoded(counts: Tensor, estimate: Tensor | None = None) -> Tensor:
+def decoded(counts: Tensor, estimate: Tensor | None = None, before: int = 0) -> Tensor:
     """What a receiver makes of changes: each step's spikes and the rate estimated before them.
 
     Args:
-        counts: what `change_scan` fired, shape [T, B, C, *], from the first step on; or one step.
-        estimate: the estimate before, if `counts` is one step later than the first.
+        counts: what `change_scan` fired, shape [steps, B, C, *].
+        estimate: the estimate before, shape [B, C, *], if these are not the first steps.
+        before: how many steps there were before.
 
     >>> decoded(torch.tensor([4.0, -2.0, 0.0]))
     tensor([4., 2., 3.])
+    >>> decoded(torch.tensor([-2.0, 0.0]), estimate=torch.tensor(4.0), before=1)
+    tensor([2., 3.])
     """
-    if estimate is not None:
-        return counts + estimate
-    number = torch.arange(1, counts.shape[0] + 1).to(counts)
+    number = torch.arange(before + 1, before + counts.shape[0] + 1).to(counts)
     grown = (counts / number.reshape(-1, *[1] * (counts.dim() - 1))).cumsum(0)
-    return counts + torch.cat([torch.zeros_like(grown[:1]), grown[:-1]])
+    start = torch.zeros_like(counts[:1]) if estimate is None else estimate.unsqueeze(0)
+    return counts + torch.cat([start, start + grown[:-1]])
 
 
 def _begin(

@@ -24,7 +24,7 @@ from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
 from adacal.core.precision import Rounded
 from adacal.core.sites import OnActivation, Site
-from adacal.core.traces import Trace, set_trace, trace_of, traced_tensors
+from adacal.core.traces import Trace, known_of, set_trace, trace_of, traced_tensors
 
 Kind = Literal["plain", "once", "rounded", "running", "fire"]
 """How a call was run: as it is; for one block; in low precision; by a temporal rule; by neurons."""
@@ -104,21 +104,32 @@ class Tape:
 
     def begin(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """Writes a call down before it runs (it may change its arguments)."""
-        self.entries.append(Entry(function, self._seen(args), self._seen(kwargs)))
+        if self.usable:
+            entry = Entry(function, self._seen(args), self._seen(kwargs))
+            if self.usable:
+                self.entries.append(entry)
 
     def note(self, kind: Kind | None, detail: Site | Rule | None = None) -> None:
         """Says how the last call is run; None if that cannot be done from a tape."""
         if kind is None:
-            self.usable = False
-        else:
+            self.spoil()
+        elif self.usable:
             self.entries[-1].kind, self.entries[-1].detail = kind, detail
+
+    def spoil(self) -> None:
+        """Gives the tape up, with all that it holds; what is kept says that it is of no use."""
+        self.usable = False
+        self.entries.clear()
+        self._known.clear()
 
     def end(self, result: Any, args: tuple[Any, ...]) -> None:
         """Writes down what is known of the result of the last call."""
+        if not self.usable:
+            return
         entry = self.entries[-1]
         tensors = [result] if isinstance(result, Tensor) else result
         if not isinstance(tensors, list | tuple) or not all(isinstance(t, Tensor) for t in tensors):
-            self.usable = False
+            self.spoil()
             return
         entry.marks = tuple(self.kept(trace_of(tensor)) for tensor in tensors)
         if any(result is value for value in args) and result._base is not None:
@@ -140,13 +151,14 @@ class Tape:
     def _seen(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return Seen(value.shape, self.kept(trace_of(value)))
-        if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        if type(value) in (list, tuple, torch.Size):
             return type(value)([self._seen(item) for item in value])
-        if isinstance(value, dict):
+        if type(value) is dict:
             return {key: self._seen(item) for key, item in value.items()}
-        if not isinstance(value, _VALUES):
-            self.usable = False
-        return value
+        if isinstance(value, _VALUES):
+            return value
+        self.spoil()
+        return None
 
 
 class Replay(TorchFunctionMode):
@@ -175,6 +187,7 @@ class Replay(TorchFunctionMode):
         self.state = state
         self.rounded = rounded
         self._left = iter(tape.entries)
+        self._lost = False  # a network may catch what is raised here, and go on
         self._batches = tape.batch, layout.batch
         self._execution = Execution(layout, _Written(tape.memories), state)
 
@@ -187,9 +200,16 @@ class Replay(TorchFunctionMode):
         set_trace(rows, self.tape.first)
         with self:
             result = forward(module, rows)
-        if next(self._left, None) is not None:
+        outside = any(known_of(tensor).row_dim for tensor in traced_tensors(result))
+        if self._lost or outside or next(self._left, None) is not None:
+            self._lost = True
             raise Diverged
         return result
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the pass went another way; else something in it failed."""
+        return self._lost
 
     def __torch_function__(
         self,
@@ -202,7 +222,8 @@ class Replay(TorchFunctionMode):
         if role_of(func) is Role.PLAIN or not _carries(args, kwargs):
             return func(*args, **kwargs)
         entry = next(self._left, None)
-        if entry is None or entry.function is not func or not self._as_written(entry, args, kwargs):
+        if entry is None or entry.function != func or not self._as_written(entry, args, kwargs):
+            self._lost = True
             raise Diverged
         if entry.kind == "plain":
             result = func(*args, **kwargs)
@@ -212,6 +233,9 @@ class Replay(TorchFunctionMode):
         else:
             result = self._run(entry, read_call(func, args, kwargs))
         tensors = (result,) if isinstance(result, Tensor) else result
+        if len(tensors) != len(entry.marks):
+            self._lost = True
+            raise Diverged
         for tensor, mark in zip(tensors, entry.marks, strict=True):
             if mark is not None:
                 set_trace(tensor, mark)
@@ -250,7 +274,7 @@ class Replay(TorchFunctionMode):
             return given.shape == written.shape or self._same_but_for_rows(written, given.shape)
         if kind is not type(given):
             return False
-        if kind is tuple or kind is list:
+        if kind is tuple or kind is list or kind is torch.Size:
             if len(written) != len(given):
                 return False
             for one, other in zip(written, given, strict=True):
@@ -286,19 +310,25 @@ class Tapes:
     def __init__(self) -> None:
         self._kept: dict[Any, Tape] = {}
         self._diverged: Counter[Any] = Counter()
+        self._of_one_size: set[Any] = set()
 
-    def find(self, key: Any) -> Tape | None:
+    def __reduce__(self) -> tuple[type[Tapes], tuple[()]]:
+        return Tapes, ()  # a copy of the network writes its own
+
+    def find(self, key: Any, batch: int) -> Tape | None:
         """Returns the tape of such passes, if there is one that can be read.
 
         Args:
             key: what the meaning of calls depends on, besides the calls themselves.
+            batch: samples of the pass.
         """
-        tape = self._kept.get(key)
+        tape = self._kept.get(self._exact(key, batch))
         return tape if tape is not None and tape.usable else None
 
     def play(
         self,
         key: Any,
+        batch: int,
         replay: Replay,
         forward: Callable[[Any, Any], Any],
         module: Any,
@@ -309,24 +339,25 @@ class Tapes:
         Returns:
             Whether that went well, and the raw output rows. If not, whatever the reason, it is to
             be run again by the mode that says why; the memory of the run is as it was before.
+        Raises:
+            torch.OutOfMemoryError: as it comes; another try would only take longer.
         """
         state = replay.state
         before = None if state is None else state.copied()
         try:
             return True, replay.run(forward, module, rows.view_as(rows))
+        except torch.OutOfMemoryError:
+            raise
         except Exception:
-            self._diverged[key] += 1
-            if self._diverged[key] < _TRIALS:
-                del self._kept[key]  # to be written again
-            else:
-                replay.tape.usable = False
+            if replay.diverged:
+                self._give_up(self._exact(key, batch), key, replay.tape, batch)
             if state is not None and before is not None:
                 state.become(before)
             return False, None
 
     def blank(self, key: Any, batch: int) -> Tape | None:
         """Returns a tape to write the pass on; None if that is of no use."""
-        if key in self._kept:
+        if self._exact(key, batch) in self._kept:
             return None
         if len(self._kept) >= _TAPES:
             self._kept.clear()
@@ -334,7 +365,21 @@ class Tapes:
 
     def keep(self, key: Any, tape: Tape) -> None:
         """Keeps a tape whose pass has ended well."""
-        self._kept[key] = tape
+        self._kept[self._exact(key, tape.batch)] = tape
+
+    def _exact(self, key: Any, batch: int) -> Any:
+        return (key, batch) if key in self._of_one_size else key
+
+    def _give_up(self, exact: Any, key: Any, tape: Tape, batch: int) -> None:
+        """Drops a tape that was not followed, to be written again, but not for ever."""
+        self._kept.pop(exact, None)
+        if tape.batch != batch:  # a network that says how many rows there are, as `view(8, -1)`
+            self._of_one_size.add(key)
+            return
+        self._diverged[exact] += 1
+        if self._diverged[exact] >= _TRIALS:
+            tape.spoil()
+            self._kept[exact] = tape
 
 
 def _carries(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:

@@ -20,10 +20,12 @@ from adacal.core.network import SpikingNetwork
 from adacal.core.parts import MEGABYTE, Parts, plan
 from adacal.core.phases import set_dynamics
 from toys import (
+    Functional,
     Gate,
     dyadic,
     everything_network,
     levels_network,
+    linear_net,
     make_dyadic,
     with_dyadic_neurons,
 )
@@ -98,6 +100,32 @@ def test_steps_whose_mean_is_enough_are_added_up_as_they_come() -> None:
     with Footprint() as one_by_one:
         network(inputs)
     assert one_by_one.peak < all_at_once.peak / 2.5
+
+
+def test_changes_are_decoded_alike_however_many_steps_are_run_at_once() -> None:
+    inputs = dyadic((9, 5), 3)
+    network = with_dyadic_neurons(convert(linear_net(), inputs, T=6))
+    set_dynamics(network, "changes", levels=3)
+    whole = network.run_steps(inputs, None).unflatten(0, (6, -1))
+    for sizes in ([1] * 6, [2, 2, 2], [3, 3], [1, 5], [4, 2]):
+        state, first, found = RunState(), 0, []
+        for steps in sizes:
+            found.append(
+                network.run_steps(inputs, None, state, first, steps).unflatten(0, (steps, -1))
+            )
+            first += steps
+        torch.testing.assert_close(torch.cat(found), whole)
+
+
+def test_sums_of_steps_are_as_wide_as_a_mean() -> None:
+    net = Functional(lambda x: (F.relu(x).sum((1, 2, 3)) * 0 + 20000).half()[:, None])
+    inputs = dyadic((2, 2, 8, 8), 1)
+    network = with_dyadic_neurons(convert(net.eval(), inputs, T=8))
+    whole = network(inputs)
+    network.memory_mb = 1e9
+    limit(network, inputs, 2.5)
+    assert plan(network, inputs).steps == 2
+    assert network(inputs).dtype is torch.float16 and torch.equal(network(inputs), whole)
 
 
 def test_large_images_run_few_steps_at_once_where_memory_is_mapped_afresh(

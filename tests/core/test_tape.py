@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import gc
+import pickle
+import weakref
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,7 +21,7 @@ from adacal.core import tape as tape_module
 from adacal.core import timesteps
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
-from adacal.core.errors import UnsupportedModelError
+from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.exit_rules import ExitRule
 from adacal.core.layout import RunState
 from adacal.core.network import SpikingNetwork
@@ -170,7 +176,7 @@ def test_a_network_that_goes_another_way_is_followed(
     network.module.way = net.way = way
     for _ in range(4):
         expected = neurons(convert(net, dyadic((2, 5), 0), T=4, max_spikes=2))
-        expected._tapes.find = lambda key: None  # type: ignore[method-assign]
+        expected._tapes.find = lambda key, batch: None  # type: ignore[method-assign]
         assert torch.equal(outputs(network), outputs(expected))
     assert read.count(False) == 1 and read[-1]
 
@@ -220,3 +226,138 @@ def test_one_row_is_told_from_many() -> None:
     network(dyadic((3, 5), 1))
     one = dyadic((1, 5), 1)
     assert_equal(network(one), fresh(network, one))
+
+
+class Forgiving(nn.Module):
+    """Catches whatever is raised while it scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.factor = nn.Linear(5, 5), 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.layer(x))
+        with contextlib.suppress(Exception):
+            y = y * self.factor
+        return y
+
+
+def test_a_network_that_catches_errors_is_followed_all_the_same(read: list[bool]) -> None:
+    network = neurons(convert(Forgiving().eval(), dyadic((2, 5), 0), T=2))
+    network(dyadic((3, 5), 1))
+    network.module.factor = 0.25
+    inputs = dyadic((3, 5), 1)
+    assert_equal(network(inputs), fresh(network, inputs))
+    assert read == [False]
+
+
+class Overwriting(nn.Module):
+    """Overwrites a part of what a layer gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        F.relu(x[:, :3], inplace=True)
+        return self.second(x)
+
+
+def test_inference_mode_changes_nothing() -> None:
+    network = neurons(convert(Overwriting().eval(), dyadic((2, 5), 0), T=4))
+    inputs = dyadic((3, 5), 1)
+    with torch.inference_mode():
+        first = network(inputs)
+    assert_equal(first, network(inputs))
+    assert_equal(first, fresh(network, inputs))
+
+
+class Turned(nn.Module):
+    """Gives its samples in dimension 1 when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.turned = nn.Linear(5, 5), False
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.layer(x))
+        other = y.t()
+        return other if self.turned else y
+
+
+def test_outputs_with_samples_elsewhere_are_refused_from_a_tape_too() -> None:
+    network = neurons(convert(Turned().eval(), dyadic((2, 5), 0), T=2))
+    network(dyadic((3, 5), 1))
+    network.module.turned = True
+    with pytest.raises(UnsupportedModelError, match="its samples in dimension 1"):
+        network(dyadic((3, 5), 1))
+
+
+def test_a_network_that_says_how_many_rows_there_are_has_a_tape_for_each_number(
+    read: list[bool],
+) -> None:
+    net = Call(lambda x: F.relu(x).view(x.size(0), -1))
+    network = neurons(convert(net.eval(), dyadic((2, 5), 0), T=2))
+    for batch in (3, 4, 4, 3, 3, 4, 3):
+        inputs = dyadic((batch, 5), batch)
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert read == [False, *[True] * 4]
+
+
+def test_copies_of_a_network_write_tapes_of_their_own() -> None:
+    network, inputs = everything_network(), dyadic((3, 2, 8, 8), 0)
+    expected = network(inputs)
+    assert_equal(copy.deepcopy(network)(inputs), expected)
+    assert_equal(pickle.loads(pickle.dumps(network))(inputs), expected)
+
+
+@dataclass
+class Plainly:
+    """A way to call a network that cannot be hashed."""
+
+    calls: int = 0
+
+    def __call__(self, module: nn.Module, inputs: Any) -> Any:
+        return module(inputs)
+
+
+def test_any_way_to_call_a_network_will_do(read: list[bool]) -> None:
+    network = neurons(convert(linear_net(), dyadic((2, 5), 0), T=2, forward=Plainly()))
+    inputs = dyadic((3, 5), 1)
+    assert_equal(network(inputs), network(inputs))
+    assert read == [True]
+
+
+class Pair(NamedTuple):
+    one: Tensor
+    other: Tensor
+
+
+def test_arguments_that_no_tape_takes_are_not_kept_alive(read: list[bool]) -> None:
+    seen: list[weakref.ref[Tensor]] = []
+
+    def joined(x: Tensor) -> Tensor:
+        y = F.relu(x)
+        seen.append(weakref.ref(y))
+        return torch.cat(Pair(y, y * 2), 1)
+
+    network = neurons(convert(Functional(joined).eval(), dyadic((2, 5), 0), T=2))
+    inputs = dyadic((3, 5), 1)
+    assert_equal(network(inputs), fresh(network, inputs))
+    network(inputs)
+    gc.collect()
+    assert read == [] and all(reference() is None for reference in seen)
+
+
+def test_an_error_in_a_pass_from_a_tape_is_raised_and_does_not_count(read: list[bool]) -> None:
+    network = neurons(convert(linear_net(), dyadic((2, 5), 0), T=2))
+    inputs, neuron = dyadic((3, 5), 1), next(iter(network.neurons.values()))
+    expected = network(inputs)
+    for _ in range(4):
+        neuron.threshold = -1.0
+        with pytest.raises(ConfigError, match="threshold must be positive"):
+            network(inputs)
+        neuron.threshold = 0.5
+        assert_equal(network(inputs), expected)
+    assert read == [False, True] * 4
