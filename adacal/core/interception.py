@@ -22,12 +22,13 @@ from adacal.core.naming import CallNames
 from adacal.core.precision import Rounded
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
-from adacal.core.tape import Kind, Rule, Tape, into
+from adacal.core.tape import Kind, Rule, Tape
 from adacal.core.traces import (
     Producer,
     Trace,
     after_linear,
     all_static,
+    into,
     known_of,
     mark_base,
     mark_result,

@@ -14,18 +14,19 @@ from adacal.core import calibration, compression, parts, rate_distortion, search
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
-from adacal.core.errors import ConfigError, UnsupportedModelError
+from adacal.core.errors import ConfigError
 from adacal.core.exit_rules import Score
 from adacal.core.inputs import check_batch
 from adacal.core.interception import MaxPool, SpikingMode
 from adacal.core.layout import Layout, RunState
 from adacal.core.nests import map_tensors
-from adacal.core.neuron import BurstNeuron, NeuronState
+from adacal.core.neuron import BurstNeuron
+from adacal.core.passes import run_pass
 from adacal.core.phases import as_fired, require_plain
+from adacal.core.playback import Tapes
 from adacal.core.precision import Precision, Rounded, check_precision
 from adacal.core.sites import OnActivation, Site
-from adacal.core.tape import Replay, Tapes
-from adacal.core.traces import Trace, is_rows, set_trace
+from adacal.core.traces import is_rows
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]
@@ -53,6 +54,8 @@ class SpikingNetwork(Converted):
         precision: of layers that spikes enter, `float32` or `bfloat16`; those whose weights
             advanced calibration changed, and all of calibration, are in float32.
         footprints: bytes of one step of one sample, by its shape, where that was measured.
+        rounded: weights in low precision, made once.
+        tapes: what passes of this network do, see `adacal.core.passes`.
         unfolded_weights: digest of the ANN's weights before that; empty if nothing was folded.
     """
 
@@ -93,8 +96,8 @@ class SpikingNetwork(Converted):
         self.unfolded_weights: dict[str, str] = {}
         self.precision: Precision = "float32"
         self.footprints: dict[tuple[int, ...], float] = {}
-        self._rounded = Rounded()
-        self._tapes = Tapes()
+        self.rounded = Rounded()
+        self.tapes = Tapes()
         self._rates: dict[str, float | None] = {}
 
     # running ---------------------------------------------------------------------------------
@@ -167,7 +170,7 @@ class SpikingNetwork(Converted):
         """
         layout = self._layout(1, inputs.shape[0])
         with torch.inference_mode(False):  # there a view does not know whose it is
-            return self._pass(inputs.clone, layout, meter, state, index)
+            return run_pass(self, inputs.clone, layout, meter, state, index)
 
     def run_steps(
         self,
@@ -196,7 +199,7 @@ class SpikingNetwork(Converted):
         layout = self._layout(steps, inputs.shape[int(self.stream)])
         graph = meter is not None and meter.keep_graph
         with torch.inference_mode(False), torch.set_grad_enabled(graph):  # see `step`
-            return self._pass(rows, layout, meter, state, first)
+            return run_pass(self, rows, layout, meter, state, first)
 
     @torch.no_grad()
     def ann(self, inputs: Tensor) -> Any:
@@ -312,96 +315,6 @@ class SpikingNetwork(Converted):
         """Returns what the reduction makes of raw outputs [T*b, ...], part by part of the batch."""
         self._check(inputs)
         return parts.outputs(self, inputs, meter, reduce)
-
-    def _pass(
-        self,
-        make_rows: Callable[[], Tensor],
-        layout: Layout,
-        meter: EnergyMeter | None,
-        state: RunState | None,
-        first_step: int,
-    ) -> Any:
-        rounded = self._rounded if self.precision == "bfloat16" else None
-        rows, tape, key = make_rows(), None, None
-        if meter is None and not self.weight_changes:
-            key = self._kind_of_pass(rows, layout, state)
-            written = self._tapes.find(key, layout.batch)
-            if written is not None:
-                fire = self._fire(layout, None, state)
-                replay = Replay(written, layout, fire, state=state, rounded=rounded)
-                done, outputs = self._tapes.play(
-                    key, layout.batch, replay, self.forward, self.module, rows
-                )
-                if done:
-                    return outputs
-                rows = make_rows()  # some layers overwrite what they are given
-            tape = self._tapes.blank(key, layout.batch)
-        mode = SpikingMode(
-            self.module,
-            layout,
-            self._fire(layout, meter, state),
-            strict=self.strict,
-            max_pool=self.max_pool,
-            meter=meter,
-            weight_changes=self.weight_changes,
-            state=state,
-            rounded=rounded,
-            tape=tape,
-        )
-        if meter is not None:
-            meter.begin(layout, first_step, complete=state is not None and state.complete)
-        rows = rows.view_as(rows)
-        tag = meter.input_events(rows) if meter is not None and self.event_input else None
-        set_trace(rows, Trace(static=not self.stream, tag=tag))
-        outputs = mode.run_traced(self.forward, rows)
-        if [site.name for site in mode.sites] != [site.name for site in self.sites]:
-            known = {site.name for site in self.sites}
-            called = {site.name for site in mode.sites}
-            raise UnsupportedModelError(
-                "the network did not call the functions it called at conversion (missing: "
-                f"{sorted(known - called) or 'none'}; new: {sorted(called - known) or 'none'}); "
-                "convert it with an example of the inputs it will see"
-            )
-        if tape is not None:
-            self._tapes.keep(key, tape)
-        return outputs
-
-    def _fire(
-        self, layout: Layout, meter: EnergyMeter | None, state: RunState | None
-    ) -> OnActivation:
-        """Returns what computes the neurons' output, site by site in calling order."""
-        remaining = iter([site.name for site in self.sites if site.name in self.neurons])
-
-        def fire(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
-            expected = next(remaining, None)
-            if expected != site.name:
-                raise UnsupportedModelError(
-                    f"the network called '{site.name}' where '{expected}' came at conversion; "
-                    "its calling order must not depend on the input; convert it with an example "
-                    "of the inputs it will see"
-                )
-            _, current = layout.split(rows, site.name)
-            memory = None
-            if state is not None:
-                memory = state.neurons.setdefault(site.name, NeuronState())
-            neuron = self.neurons[site.name]
-            own = current if site.inplace else None
-            if trace.static and own is None:
-                current = current[:1].expand_as(current)
-            if meter is None:
-                return neuron.output(current, self.T, memory, own).flatten(0, 1), None
-            counts, theta = neuron.scan(current, self.T, memory)
-            tag = meter.fired(as_fired(site, neuron), counts, theta)
-            return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
-
-        return fire
-
-    def _kind_of_pass(self, rows: Tensor, layout: Layout, state: RunState | None) -> Any:
-        """Returns what the meaning of a pass's calls depends on, besides the calls themselves."""
-        options = (self.strict, self.max_pool, self.stream, self.precision, state is None)
-        one = rows.shape[0] == 1  # no dimension can be told from one of size 1
-        place = (rows.dtype, rows.device, one, replace(layout, batch=0))
-        return (id(self.module), id(self.forward), *options, *place)
 
     def _layout(self, steps: int, batch: int) -> Layout:
         return Layout(steps=steps, reference=False, batch=batch, T=self.T, warmup=self.warmup)

@@ -16,9 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adacal.core import network as network_module
-from adacal.core import tape as tape_module
-from adacal.core import timesteps
+from adacal.core import passes, playback, timesteps
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
@@ -33,14 +31,14 @@ from toys import with_dyadic_neurons as neurons
 def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each pass so far that had a tape went as it says."""
     found: list[bool] = []
-    play = tape_module.Tapes.play
+    play = playback.Tapes.play
 
     def noting(self: Any, *args: Any) -> tuple[bool, Any]:
         result = play(self, *args)
         found.append(result[0])
         return result
 
-    monkeypatch.setattr(tape_module.Tapes, "play", noting)
+    monkeypatch.setattr(playback.Tapes, "play", noting)
     return found
 
 
@@ -58,11 +56,11 @@ def assert_equal(ours: Any, theirs: Any) -> None:
 
 def fresh(network: SpikingNetwork, inputs: Tensor) -> Any:
     """The output without any tape."""
-    kept, network._tapes = network._tapes, tape_module.Tapes()
+    kept, network.tapes = network.tapes, playback.Tapes()
     try:
         return network(inputs)
     finally:
-        network._tapes = kept
+        network.tapes = kept
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -176,7 +174,7 @@ def test_a_network_that_goes_another_way_is_followed(
     network.module.way = net.way = way
     for _ in range(4):
         expected = neurons(convert(net, dyadic((2, 5), 0), T=4, max_spikes=2))
-        expected._tapes.find = lambda key, batch: None  # type: ignore[method-assign]
+        expected.tapes.find = lambda key, batch: None  # type: ignore[method-assign]
         assert torch.equal(outputs(network), outputs(expected))
     assert read.count(False) == 1 and read[-1]
 
@@ -203,20 +201,20 @@ def test_what_is_refused_without_a_tape_is_refused_with_one() -> None:
 def test_a_tape_holds_no_activations_and_only_so_many_are_kept() -> None:
     network = everything_network()
     network(dyadic((3, 2, 8, 8), 0))
-    (tape,) = network._tapes._kept.values()
+    (tape,) = network.tapes._kept.values()
     traces = [mark for entry in tape.entries for mark in entry.marks if mark is not None]
     assert traces and all(trace.producer is None and trace.tag is None for trace in traces)
     assert not tape._known
     for T in range(1, 40):
         network.T = T
         network(dyadic((3, 2, 8, 8), 0))
-    assert len(network._tapes._kept) <= tape_module._TAPES
+    assert len(network.tapes._kept) <= playback._TAPES
 
 
 def test_a_pass_from_a_tape_calls_no_mode_that_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     network, inputs = everything_network(), dyadic((3, 2, 8, 8), 0)
     expected = network(inputs)
-    monkeypatch.setattr(network_module, "SpikingMode", None)
+    monkeypatch.setattr(passes, "SpikingMode", None)
     assert torch.equal(network(inputs), expected)
 
 

@@ -1,0 +1,129 @@
+"""One pass of a spiking network: read from a tape, or decided call by call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from adacal.core.energy import EnergyMeter
+from adacal.core.errors import UnsupportedModelError
+from adacal.core.interception import SpikingMode
+from adacal.core.layout import Layout, RunState
+from adacal.core.neuron import NeuronState
+from adacal.core.phases import as_fired
+from adacal.core.playback import Replay
+from adacal.core.sites import OnActivation, Site
+from adacal.core.traces import Trace, set_trace
+
+if TYPE_CHECKING:
+    from adacal.core.network import SpikingNetwork
+
+
+def run_pass(
+    network: SpikingNetwork,
+    make_rows: Callable[[], Tensor],
+    layout: Layout,
+    meter: EnergyMeter | None,
+    state: RunState | None,
+    first_step: int,
+) -> Any:
+    """Runs some steps of all samples in one forward of the network and returns its raw outputs.
+
+    Args:
+        network: what to run.
+        make_rows: lays the input out; some layers overwrite what they are given.
+        layout: how that is laid out.
+        meter: counts these steps.
+        state: memory of a stepwise run, changed in place.
+        first_step: how many steps were run before.
+    Raises:
+        UnsupportedModelError: the network calls other functions than at conversion.
+    """
+    rounded = network.rounded if network.precision == "bfloat16" else None
+    rows, tape, key = make_rows(), None, None
+    if meter is None and not network.weight_changes:
+        key = _kind_of_pass(network, rows, layout, state)
+        written = network.tapes.find(key, layout.batch)
+        if written is not None:
+            fire = _fire(network, layout, None, state)
+            replay = Replay(written, layout, fire, state=state, rounded=rounded)
+            done, outputs = network.tapes.play(
+                key, layout.batch, replay, network.forward, network.module, rows
+            )
+            if done:
+                return outputs
+            rows = make_rows()
+        tape = network.tapes.blank(key, layout.batch)
+    mode = SpikingMode(
+        network.module,
+        layout,
+        _fire(network, layout, meter, state),
+        strict=network.strict,
+        max_pool=network.max_pool,
+        meter=meter,
+        weight_changes=network.weight_changes,
+        state=state,
+        rounded=rounded,
+        tape=tape,
+    )
+    if meter is not None:
+        meter.begin(layout, first_step, complete=state is not None and state.complete)
+    rows = rows.view_as(rows)
+    tag = meter.input_events(rows) if meter is not None and network.event_input else None
+    set_trace(rows, Trace(static=not network.stream, tag=tag))
+    outputs = mode.run_traced(network.forward, rows)
+    if [site.name for site in mode.sites] != [site.name for site in network.sites]:
+        known = {site.name for site in network.sites}
+        called = {site.name for site in mode.sites}
+        raise UnsupportedModelError(
+            "the network did not call the functions it called at conversion (missing: "
+            f"{sorted(known - called) or 'none'}; new: {sorted(called - known) or 'none'}); "
+            "convert it with an example of the inputs it will see"
+        )
+    if tape is not None:
+        network.tapes.keep(key, tape)
+    return outputs
+
+
+def _fire(
+    network: SpikingNetwork, layout: Layout, meter: EnergyMeter | None, state: RunState | None
+) -> OnActivation:
+    """Returns what computes the neurons' output, site by site in calling order."""
+    remaining = iter([site.name for site in network.sites if site.name in network.neurons])
+
+    def fire(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
+        expected = next(remaining, None)
+        if expected != site.name:
+            raise UnsupportedModelError(
+                f"the network called '{site.name}' where '{expected}' came at conversion; "
+                "its calling order must not depend on the input; convert it with an example "
+                "of the inputs it will see"
+            )
+        _, current = layout.split(rows, site.name)
+        memory = None
+        if state is not None:
+            memory = state.neurons.setdefault(site.name, NeuronState())
+        neuron = network.neurons[site.name]
+        own = current if site.inplace else None
+        if trace.static and own is None:
+            current = current[:1].expand_as(current)
+        if meter is None:
+            return neuron.output(current, network.T, memory, own).flatten(0, 1), None
+        counts, theta = neuron.scan(current, network.T, memory)
+        tag = meter.fired(as_fired(site, neuron), counts, theta)
+        return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
+
+    return fire
+
+
+def _kind_of_pass(
+    network: SpikingNetwork, rows: Tensor, layout: Layout, state: RunState | None
+) -> Any:
+    """Returns what the meaning of a pass's calls depends on, besides the calls themselves."""
+    options = (network.strict, network.max_pool, network.stream, network.precision, state is None)
+    one = rows.shape[0] == 1  # no dimension can be told from one of size 1
+    place = (rows.dtype, rows.device, one, replace(layout, batch=0))
+    return (id(network.module), id(network.forward), *options, *place)

@@ -1,0 +1,275 @@
+"""Replay: a pass of the unchanged network, run as its tape says; Tapes: those of a network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from adacal.core.calls import Call, read_call
+from adacal.core.execution import Execution
+from adacal.core.functions import Role, role_of
+from adacal.core.layout import Layout, RunState
+from adacal.core.naming import CallNames
+from adacal.core.precision import Rounded
+from adacal.core.sites import OnActivation, Site
+from adacal.core.tape import Entry, Rule, Seen, Tape
+from adacal.core.traces import into, known_of, set_trace, trace_of, traced_tensors
+
+_TAPES = 16
+"""Kinds of pass that are kept."""
+_TRIALS = 3
+"""Passes that may go another way than the last before no tape is written any more."""
+
+
+class Diverged(Exception):
+    """A pass went another way than the one on the tape."""
+
+
+class Replay(TorchFunctionMode):
+    """Active during one forward of the unchanged network, whose calls stand on a tape.
+
+    Args:
+        tape: of an earlier pass.
+        layout: how rows are laid out, as they were but for the number of samples.
+        on_activation: computes each activation site.
+        state: memory of a stepwise run, if given.
+        rounded: computes layers of the spiking stream in low precision, if given.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        layout: Layout,
+        on_activation: OnActivation,
+        *,
+        state: RunState | None = None,
+        rounded: Rounded | None = None,
+    ) -> None:
+        super().__init__()
+        self.tape = tape
+        self.on_activation = on_activation
+        self.state = state
+        self.rounded = rounded
+        self._left = iter(tape.entries)
+        self._lost = False  # a network may catch what is raised here, and go on
+        self._batches = tape.batch, layout.batch
+        self._execution = Execution(layout, _Written(tape.memories), state)
+
+    def run(self, forward: Callable[[torch.nn.Module, Any], Any], module: Any, rows: Tensor) -> Any:
+        """Runs the network on laid-out rows and returns its raw output rows.
+
+        Raises:
+            Diverged: it went another way.
+        """
+        set_trace(rows, self.tape.first)
+        with self:
+            result = forward(module, rows)
+        outside = any(known_of(tensor).row_dim for tensor in traced_tensors(result))
+        if self._lost or outside or next(self._left, None) is not None:
+            self._lost = True
+            raise Diverged
+        return result
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the pass went another way; else something in it failed."""
+        return self._lost
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if role_of(func) is Role.PLAIN or not _carries(args, kwargs):
+            return func(*args, **kwargs)
+        entry = next(self._left, None)
+        if entry is None or entry.function != func or not self._as_written(entry, args, kwargs):
+            self._lost = True
+            raise Diverged
+        if entry.kind == "plain":
+            result = func(*args, **kwargs)
+        elif isinstance(entry.detail, Site):
+            rows = args[0] if args else read_call(func, args, kwargs).args[0]
+            result = self._neurons(entry.detail, rows)
+        else:
+            result = self._run(entry, read_call(func, args, kwargs))
+        tensors = (result,) if isinstance(result, Tensor) else result
+        if len(tensors) != len(entry.marks):
+            self._lost = True
+            raise Diverged
+        for tensor, mark in zip(tensors, entry.marks, strict=True):
+            if mark is not None:
+                set_trace(tensor, mark)
+        if entry.base is not None:
+            set_trace(result._base, entry.base)
+        return result
+
+    def _run(self, entry: Entry, call: Call) -> Any:
+        traced = tuple(traced_tensors((call.args, call.kwargs)))
+        call = replace(call, traced=traced)
+        if entry.kind == "once":
+            return self._execution.once(call)[0]
+        if entry.kind == "rounded":
+            assert self.rounded is not None
+            return self.rounded.run(call)
+        assert isinstance(entry.detail, Rule)
+        mean, dim, out_dim, label = (getattr(entry.detail, name) for name in Rule.__slots__)
+        return self._execution.running(call, mean=mean, dim=dim, out_dim=out_dim, label=label)
+
+    def _neurons(self, site: Site, rows: Tensor) -> Tensor:
+        trace = trace_of(rows)
+        assert trace is not None
+        output, _ = self.on_activation(site, rows, trace)
+        return into(rows, output) if site.inplace else output
+
+    def _as_written(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        return self._same(entry.args, args) and (
+            not (kwargs or entry.kwargs) or self._same(entry.kwargs, kwargs)
+        )
+
+    def _same(self, written: Any, given: Any) -> bool:
+        kind = type(written)
+        if kind is Seen:
+            if not isinstance(given, Tensor) or trace_of(given) is not written.trace:
+                return False
+            return given.shape == written.shape or self._same_but_for_rows(written, given.shape)
+        if kind is not type(given):
+            return False
+        if kind is tuple or kind is list or kind is torch.Size:
+            if len(written) != len(given):
+                return False
+            for one, other in zip(written, given, strict=True):
+                if one is other or (
+                    type(one) is Seen
+                    and isinstance(other, Tensor)
+                    and other.shape == one.shape
+                    and trace_of(other) is one.trace
+                ):
+                    continue
+                if not self._same(one, other):
+                    return False
+            return True
+        if kind is dict:
+            return written.keys() == given.keys() and all(
+                self._same(value, given[key]) for key, value in written.items()
+            )
+        return bool(written == given)
+
+    def _same_but_for_rows(self, written: Seen, shape: torch.Size) -> bool:
+        """Whether sizes differ as the numbers of samples do, and only where the rows are."""
+        before, now = self._batches
+        if written.trace is None or len(shape) != len(written.shape):
+            return False
+        at = written.trace.row_dim
+        pairs = enumerate(zip(written.shape, shape, strict=True))
+        return all(a * now == b * before if dim == at else a == b for dim, (a, b) in pairs)
+
+
+class Tapes:
+    """The tapes of a network, by what a pass depends on besides its calls."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Tape] = {}
+        self._diverged: Counter[Any] = Counter()
+        self._of_one_size: set[Any] = set()
+
+    def __reduce__(self) -> tuple[type[Tapes], tuple[()]]:
+        return Tapes, ()  # a copy of the network writes its own
+
+    def find(self, key: Any, batch: int) -> Tape | None:
+        """Returns the tape of such passes, if there is one that can be read.
+
+        Args:
+            key: what the meaning of calls depends on, besides the calls themselves.
+            batch: samples of the pass.
+        """
+        tape = self._kept.get(self._exact(key, batch))
+        return tape if tape is not None and tape.usable else None
+
+    def play(
+        self,
+        key: Any,
+        batch: int,
+        replay: Replay,
+        forward: Callable[[Any, Any], Any],
+        module: Any,
+        rows: Tensor,
+    ) -> tuple[bool, Any]:
+        """Runs a pass from its tape.
+
+        Returns:
+            Whether that went well, and the raw output rows. If not, whatever the reason, it is to
+            be run again by the mode that says why; the memory of the run is as it was before.
+        Raises:
+            torch.OutOfMemoryError: as it comes; another try would only take longer.
+        """
+        state = replay.state
+        before = None if state is None else state.copied()
+        try:
+            return True, replay.run(forward, module, rows.view_as(rows))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            if replay.diverged:
+                self._give_up(self._exact(key, batch), key, replay.tape, batch)
+            if state is not None and before is not None:
+                state.become(before)
+            return False, None
+
+    def blank(self, key: Any, batch: int) -> Tape | None:
+        """Returns a tape to write the pass on; None if that is of no use."""
+        if self._exact(key, batch) in self._kept:
+            return None
+        if len(self._kept) >= _TAPES:
+            self._kept.clear()
+        return Tape(batch)
+
+    def keep(self, key: Any, tape: Tape) -> None:
+        """Keeps a tape whose pass has ended well."""
+        self._kept[self._exact(key, tape.batch)] = tape
+
+    def _exact(self, key: Any, batch: int) -> Any:
+        return (key, batch) if key in self._of_one_size else key
+
+    def _give_up(self, exact: Any, key: Any, tape: Tape, batch: int) -> None:
+        """Drops a tape that was not followed, to be written again, but not for ever."""
+        self._kept.pop(exact, None)
+        if tape.batch != batch:  # a network that says how many rows there are, as `view(8, -1)`
+            self._of_one_size.add(key)
+            return
+        self._diverged[exact] += 1
+        if self._diverged[exact] >= _TRIALS:
+            tape.spoil()
+            self._kept[exact] = tape
+
+
+def _carries(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether a call has an argument that carries activations; mostly the first does."""
+    for value in args:
+        if isinstance(value, Tensor):
+            if trace_of(value) is not None:
+                return True
+        elif isinstance(value, list | tuple | dict) and traced_tensors(value):
+            return True
+    return bool(kwargs and traced_tensors(kwargs))
+
+
+class _Written(CallNames):
+    """Gives the names that a tape holds, whatever runs."""
+
+    def __init__(self, memories: list[str]) -> None:
+        super().__init__()
+        self._names = iter(memories)
+
+    def memory(self, function: str) -> str:
+        """Returns the next name."""
+        return next(self._names)
