@@ -30,8 +30,8 @@ def retraining(record: RunRecord) -> str:
     ''
     """
     base, model = base_of(record), _model(record)
-    family = family_of(record)
-    if family == record.model:
+    family = base or model.get("counterpart")
+    if family is None:
         return ""
     epochs = (model.get("schedule") or {}).get("epochs")
     levels = model.get("levels")
