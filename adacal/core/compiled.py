@@ -35,8 +35,6 @@ _SHORT = 64
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 _PER_THREAD = 1 << 19
 """Elements that are worth a thread of their own."""
-PLANS = 8
-"""Shapes of current that parameters are kept laid out for."""
 
 Scan = Callable[..., None]
 
@@ -90,18 +88,8 @@ class _Plan:
     start: Any
 
 
-def _plan(current: Tensor, neuron: BurstParameters) -> _Plan | None:
-    """Returns the plan of a current, made once for each shape; None if plain torch has to do it."""
-    key = (current.shape[1:], current.stride()[1:])
-    if key not in neuron.plans:
-        if len(neuron.plans) >= PLANS:
-            neuron.plans.clear()
-        neuron.plans[key] = _make_plan(current[0], neuron)
-    found: _Plan | None = neuron.plans[key]
-    return found
-
-
 def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
+    """Returns the plan of currents with such steps; None if plain torch has to do it."""
     layout, initial = dense(first), neuron.initial_potential
     varying = along(neuron.threshold, first) | along(neuron.shift, first)
     values = (neuron.threshold, neuron.shift, initial)
@@ -136,7 +124,7 @@ def _run(
     scaled: bool,
     keep: bool = True,
 ) -> tuple[Tensor, Tensor] | None:
-    plan = _plan(current, neuron)
+    plan: _Plan | None = neuron.plan(current, _make_plan)
     if plan is None:
         return None
     layout, steps = plan.layout, current.shape[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -20,6 +20,7 @@ from adacal.core.errors import ConfigError
 from adacal.core.inputs import joined_inputs
 from adacal.core.neuron import BurstNeuron
 from adacal.core.sensitivity import Cost, Method, Tables, measure_tables
+from adacal.core.trials import Snapshot, state_of
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
@@ -131,9 +132,9 @@ def compress(
             savings.apply(network, chosen)
             same = torch.Generator().manual_seed(seed)
             found = calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
-            known[key] = _Measured(found, _copied(network.neurons), dict(network.weight_changes))
-        network.neurons.update(_copied(known[key].neurons))
-        network.weight_changes = dict(known[key].weight_changes)
+            known[key] = _Measured(divergence=found, **state_of(network))
+        else:
+            known[key].restore(network)
         return known[key].divergence
 
     before = measured(savings.none)
@@ -155,18 +156,11 @@ def compress(
     }
 
 
-@dataclass(frozen=True)
-class _Measured:
+@dataclass(frozen=True, kw_only=True)
+class _Measured(Snapshot):
     """A network that was calibrated, and how far it is from the ANN."""
 
     divergence: float
-    neurons: Mapping[str, BurstNeuron]
-    weight_changes: Mapping[str, Tensor]
-
-
-def _copied(neurons: Mapping[str, BurstNeuron]) -> dict[str, BurstNeuron]:
-    """Returns neurons whose attributes can be set apart; calibration changes no tensor in place."""
-    return {name: replace(neuron) for name, neuron in neurons.items()}
 
 
 def measure_savings(

@@ -16,7 +16,7 @@ from adacal.core.layout import Layout
 from adacal.core.network import Forward, SpikingNetwork, call_module
 from adacal.core.neuron import BurstNeuron, by_channel
 from adacal.core.sites import Site
-from adacal.core.traces import Trace
+from adacal.core.traces import Trace, outside_inference_mode
 
 HalfThreshold = Literal["initial", "spread"]
 
@@ -86,6 +86,7 @@ def convert(
     return network
 
 
+@outside_inference_mode()
 @torch.no_grad()
 def _find_sites(
     network: SpikingNetwork, example_input: Tensor, max_spikes: int, *, spread: bool

@@ -136,11 +136,11 @@ class SpikingMode(TorchFunctionMode):
         traced = traced_tensors((args, kwargs))
         if not traced:
             return func(*args, **kwargs)
-        if self.tape is None:
-            return self._answer(func, role, args, kwargs, traced)
-        self.tape.begin(func, args, kwargs)
+        if self.tape is not None:
+            self.tape.begin(func, args, kwargs)
         result = self._answer(func, role, args, kwargs, traced)
-        self.tape.end(result, args)
+        if self.tape is not None:
+            self.tape.end(result, args)
         return result
 
     def _answer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from adacal.core import compiled
+
+PLANS = 8
+"""Shapes of current that parameters are kept laid out for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,15 @@ class BurstParameters:
     shift: Tensor | None
     initial_potential: Tensor
     plans: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def plan(self, current: Tensor, make: Callable[[Tensor, BurstParameters], Any]) -> Any:
+        """Returns what `make` makes of a step of a current, made once for each place and layout."""
+        key = (current.device, current.shape[1:], current.stride()[1:])
+        if key not in self.plans:
+            if len(self.plans) >= PLANS:
+                self.plans.clear()
+            self.plans[key] = make(current[0], self)
+        return self.plans[key]
 
 
 def burst_scan(

@@ -26,7 +26,7 @@ from adacal.core.phases import as_fired, require_plain
 from adacal.core.playback import Tapes
 from adacal.core.precision import Precision, Rounded, check_precision
 from adacal.core.sites import OnActivation, Site
-from adacal.core.traces import is_rows
+from adacal.core.traces import is_rows, outside_inference_mode
 
 Forward = Callable[[nn.Module, Any], Any]
 Batches = Sequence[Any]
@@ -169,8 +169,7 @@ class SpikingNetwork(Converted):
             meter: counts this step.
         """
         layout = self._layout(1, inputs.shape[0])
-        with torch.inference_mode(False):  # there a view does not know whose it is
-            return run_pass(self, inputs.clone, layout, meter, state, index)
+        return run_pass(self, inputs.clone, layout, meter, state, index)
 
     def run_steps(
         self,
@@ -198,7 +197,7 @@ class SpikingNetwork(Converted):
 
         layout = self._layout(steps, inputs.shape[int(self.stream)])
         graph = meter is not None and meter.keep_graph
-        with torch.inference_mode(False), torch.set_grad_enabled(graph):  # see `step`
+        with torch.set_grad_enabled(graph):
             return run_pass(self, rows, layout, meter, state, first)
 
     @torch.no_grad()
@@ -206,6 +205,7 @@ class SpikingNetwork(Converted):
         """Returns the ANN's own raw output for inputs [B, ...]."""
         return self.forward(self.module, inputs.clone())
 
+    @outside_inference_mode()
     def reference_pass(
         self, inputs: Tensor, on_activation: OnActivation, meter: EnergyMeter | None = None
     ) -> Any:
@@ -222,6 +222,7 @@ class SpikingNetwork(Converted):
             meter.begin(layout)
         return mode.run(self.forward, inputs.clone(), static=True)
 
+    @outside_inference_mode()
     def two_stream_pass(
         self, inputs: Tensor, on_activation: OnActivation
     ) -> tuple[Any, Any, SpikingMode]:

@@ -16,12 +16,13 @@ from adacal.core.neuron import NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.playback import Replay
 from adacal.core.sites import OnActivation, Site
-from adacal.core.traces import Trace, set_trace
+from adacal.core.traces import Trace, outside_inference_mode, set_trace
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
 
 
+@outside_inference_mode()
 def run_pass(
     network: SpikingNetwork,
     make_rows: Callable[[], Tensor],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -144,6 +145,14 @@ def into(input: Tensor, output: Tensor) -> Tensor:
     if not (same and input.data_ptr() == output.data_ptr()):
         input.copy_(output)
     return input
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Leaves inference mode, where a view does not know whose it is; grad mode stays as it was."""
+    grad = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(grad):
+        yield
 
 
 def mark_base(view: Tensor) -> None:

@@ -31,7 +31,32 @@ def spending(network: SpikingNetwork, inputs: Tensor, unit: Cost) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Snapshot:
+    """What calibration and search have made of a network; neither changes a tensor in place.
+
+    Attributes:
+        neurons, weight_changes: what to put back.
+    """
+
+    neurons: Mapping[str, BurstNeuron]
+    weight_changes: Mapping[str, Tensor]
+
+    def restore(self, network: SpikingNetwork) -> None:
+        """Makes the network again what it was."""
+        network.neurons.update({name: replace(neuron) for name, neuron in self.neurons.items()})
+        network.weight_changes = dict(self.weight_changes)
+
+
+def state_of(network: SpikingNetwork) -> dict[str, Any]:
+    """Returns the attributes of a snapshot of the network as it is."""
+    return {
+        "neurons": {name: replace(neuron) for name, neuron in network.neurons.items()},
+        "weight_changes": dict(network.weight_changes),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Snapshot):
     """A calibrated network as it was measured.
 
     Attributes:
@@ -40,15 +65,12 @@ class Trial:
             few samples that are wrong would decide alone. Of all, where they saw all.
         seen: the same of the samples that they saw, shape [S]; none where they saw all.
         drop: points; see `Judge.measure`.
-        neurons, weight_changes: what to put back.
     """
 
     cost: float
     divergences: Tensor
     seen: Tensor
     drop: float
-    neurons: Mapping[str, BurstNeuron]
-    weight_changes: Mapping[str, Tensor]
 
     @property
     def divergence(self) -> float:
@@ -75,11 +97,6 @@ class Trial:
         gain = others - mine
         error = float(gain.std() / len(gain) ** 0.5) if len(gain) > 1 else 0.0
         return float(gain.mean()) / max(error, 1e-12)
-
-    def restore(self, network: SpikingNetwork) -> None:
-        """Makes the network again what was measured."""
-        network.neurons.update({name: replace(neuron) for name, neuron in self.neurons.items()})
-        network.weight_changes = dict(self.weight_changes)
 
 
 class Judge:
@@ -134,8 +151,7 @@ class Judge:
             divergences=bounded[-1],
             seen=torch.cat([bounded[0][:0], *bounded[:-1]]),
             drop=100 * float(torch.cat(wrong).mean()),
-            neurons={name: replace(neuron) for name, neuron in network.neurons.items()},
-            weight_changes=dict(network.weight_changes),
+            **state_of(network),
         )
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from adacal.core.compiled import PLANS, SWITCH
+from adacal.core.compiled import SWITCH
 from adacal.core.dense import Dense, along, dense, like
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def run(
     fused: bool,
 ) -> tuple[Tensor, Tensor] | None:
     """Runs the kernel; None for a layout of memory or parameters that it does not know."""
-    plan = _plan(current, neuron)
+    plan: _Plan | None = neuron.plan(current, _make_plan)
     if plan is None:
         return None
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
@@ -174,18 +174,8 @@ class _Plan:
     start: Tensor | None
 
 
-def _plan(current: Tensor, neuron: BurstParameters) -> _Plan | None:
-    """Returns the plan of a current, made once for each shape; None if plain torch has to do it."""
-    key = (current.device, current.shape[1:], current.stride()[1:])
-    if key not in neuron.plans:
-        if len(neuron.plans) >= PLANS:
-            neuron.plans.clear()
-        neuron.plans[key] = _make_plan(current[0], neuron)
-    found: _Plan | None = neuron.plans[key]
-    return found
-
-
 def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
+    """Returns the plan of currents with such steps; None if plain torch has to do it."""
     layout, initial = dense(first), neuron.initial_potential
     varying = along(neuron.threshold, first) | along(neuron.shift, first)
     if layout is None or len(varying) > 1:

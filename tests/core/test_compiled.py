@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import adacal
-from adacal.core import compiled
+from adacal.core import compiled, kernels
 from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
 
@@ -101,7 +101,7 @@ def test_parameters_are_laid_out_for_each_shape_apart() -> None:
     neuron = neurons((2, 6, 3, 3), 4, per_channel=True, last=False, shift=True, places=False, phi=2)
     for seed, size in enumerate([3, 9, 3, *range(1, 12)]):  # short rows, long ones, many shapes
         assert_same(numbers((2, 2, 6, size, size), seed), neuron)
-    assert 1 <= len(neuron.plans) <= compiled.PLANS
+    assert 1 <= len(neuron.plans) <= kernels.PLANS
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -254,12 +254,12 @@ class Overwriting(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 4)
+        self.first, self.second, self.third = nn.Linear(5, 6), nn.Linear(6, 4), nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
         F.relu(x[:, :3], inplace=True)
-        return self.second(x)
+        return self.third(F.relu(self.second(x)))
 
 
 def test_inference_mode_changes_nothing() -> None:
@@ -269,6 +269,32 @@ def test_inference_mode_changes_nothing() -> None:
         first = network(inputs)
     assert_equal(first, network(inputs))
     assert_equal(first, fresh(network, inputs))
+
+
+def test_calibration_in_inference_mode_finds_the_same() -> None:
+    torch.manual_seed(0)
+    net, inputs = Overwriting().eval(), torch.rand(16, 5)
+    plain = convert(net, inputs[:2], T=4)
+    plain.calibrate([inputs])
+    with torch.inference_mode():
+        other = convert(net, inputs[:2], T=4)
+        other.calibrate([inputs])
+    for name, neuron in plain.neurons.items():
+        assert torch.equal(torch.as_tensor(neuron.threshold), other.neurons[name].threshold)
+        assert torch.equal(torch.as_tensor(neuron.shift), other.neurons[name].shift)
+
+
+def test_a_pass_keeps_no_graph_that_nobody_asked_for() -> None:
+    network, inputs = neurons(convert(linear_net(), dyadic((2, 5), 0), T=2)), dyadic((3, 5), 1)
+    seen: list[bool] = []
+    network.module[0].register_forward_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    for _ in range(2):
+        network(inputs)
+        network.step(inputs, RunState(), 0)
+        with torch.inference_mode():
+            network(inputs)
+            network.step(inputs, RunState(), 0)
+    assert seen == [False] * 8
 
 
 class Turned(nn.Module):
