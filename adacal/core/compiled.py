@@ -11,16 +11,16 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from adacal.core.dense import Dense, along, dense, like
+from adacal.core.loops import Scan, compile_burst
+from adacal.core.tally import Tally
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
@@ -29,14 +29,10 @@ SWITCH = "ADACAL_SCAN"
 """Environment variable; `plain` leaves the compiled scan out."""
 FIRST_USE = 1 << 18
 """Elements of a current from which the compiler is loaded, once; from then on it takes all."""
-_CHUNK = 1024
-"""Neurons whose potentials stay in the nearest cache while all steps pass over them."""
 _SHORT = 64
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 _PER_THREAD = 1 << 19
 """Elements that are worth a thread of their own."""
-
-Scan = Callable[..., None]
 
 
 def scan(
@@ -47,6 +43,7 @@ def scan(
     *,
     scaled: bool,
     keep: bool = True,
+    tally: Tally | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """As `adacal.core.kernels.burst_scan`; None where plain torch has to do it."""
     if not _fits(current) or (_kernel.cache_info().currsize == 0 and current.numel() < FIRST_USE):
@@ -54,7 +51,7 @@ def scan(
     kernel = _kernel()
     if kernel is None:
         return None
-    return _run(kernel, current, neuron, membrane, out, scaled=scaled, keep=keep)
+    return _run(kernel, current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
 
 
 def _fits(current: Tensor) -> bool:
@@ -123,12 +120,16 @@ def _run(
     *,
     scaled: bool,
     keep: bool = True,
+    tally: Tally | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     plan: _Plan | None = neuron.plan(current, _make_plan)
     if plan is None:
         return None
     layout, steps = plan.layout, current.shape[0]
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
+        return None
+    sums = None if tally is None else _Sums(tally, layout, current, neuron.max_spikes)
+    if sums is not None and not sums.possible:
         return None
     counts = like(current, layout) if out is None else out
     start, potential, memory = plan.start, _NOTHING, _NO_NUMBERS
@@ -154,30 +155,84 @@ def _run(
         plan.by_row,
         scaled,
     )
-    _spread(kernel, arguments, plan.outer, current.numel())
+    _spread(kernel, arguments, plan.outer, current.numel(), sums)
     return counts, potential
 
 
 _NOTHING = torch.empty(0)
 _NO_NUMBERS = _NOTHING.numpy()
+_NO_SUMS = (_NO_NUMBERS, 0.0, 1)
 
 
-def _spread(kernel: Scan, arguments: tuple[Any, ...], outer: int, elements: int) -> None:
+class _Sums:
+    """Where a scan adds spikes up: each thread for itself unless threads share no neuron.
+
+    Spikes and bursts are added up in one number, of which a burst is worth more than all spikes.
+
+    Args:
+        tally: takes the sums.
+        layout: of a step.
+        current: what is scanned, shape [steps, B*m, C, *].
+        max_spikes: φ.
+    """
+
+    def __init__(self, tally: Tally, layout: Dense, current: Tensor, max_spikes: int) -> None:
+        batch = tally.batch
+        self._tally = tally
+        self._layout = layout
+        self._steps = current.shape[0]
+        self._rows = current.shape[1] // batch
+        self._memory = _NOTHING
+        self._event = 2 ** (batch * max_spikes).bit_length() if max_spikes > 1 else 0
+        self.size = math.prod(layout.sizes) // batch
+        exact = batch * (self._event + max_spikes) <= 1 << 24  # as whole numbers in float32
+        self.possible = exact and layout.order[0] == 0
+
+    @property
+    def threads(self) -> int:
+        """Most threads whose sums take no more memory than the counts."""
+        return self._tally.batch if self._tally.batch > 1 else self.size
+
+    def parts(self, threads: int) -> list[tuple[Any, float, int]]:
+        """Returns the arguments of each thread's kernel."""
+        own = threads if self._tally.batch > 1 else 1
+        self._memory = torch.zeros(own, self._steps * self.size)
+        rows = [part.numpy() for part in self._memory]
+        return [(rows[part % own], float(self._event), self.size) for part in range(threads)]
+
+    def end(self) -> None:
+        """Gives the sums of all threads to the tally."""
+        both = self._memory[0] if len(self._memory) == 1 else self._memory.sum(0)
+        sizes = self._rows, *self._layout.sizes[1:]
+        places = [1 + self._layout.order.index(dim) for dim in range(len(sizes))]
+        laid = both.unflatten(0, (self._steps, *sizes)).permute(0, *places)
+        spikes = events = laid.flatten(0, 1).contiguous()
+        if self._event:
+            events = (spikes * (1 / self._event)).floor_()
+            spikes -= events * self._event
+        self._tally.spikes, self._tally.events = spikes, events
+
+
+def _spread(
+    kernel: Scan, arguments: tuple[Any, ...], outer: int, elements: int, sums: _Sums | None
+) -> None:
     """Shares the rows among as many threads as torch uses; the caller's is one of them."""
     parts = max(1, min(torch.get_num_threads(), outer, elements // _PER_THREAD))
-    if parts == 1:
-        kernel(*arguments, 0, outer)
-        return
+    if sums is not None:
+        parts = min(parts, sums.threads)
+    own = [_NO_SUMS] * parts if sums is None else sums.parts(parts)
     bounds = [outer * part // parts for part in range(parts + 1)]
     threads = [
-        threading.Thread(target=kernel, args=(*arguments, *bounds[part : part + 2]))
+        threading.Thread(target=kernel, args=(*arguments, *own[part], *bounds[part : part + 2]))
         for part in range(1, parts)
     ]
     for thread in threads:
         thread.start()
-    kernel(*arguments, bounds[0], bounds[1])
+    kernel(*arguments, *own[0], *bounds[:2])
     for thread in threads:
         thread.join()
+    if sums is not None:
+        sums.end()
 
 
 def _foreign(value: Tensor | None) -> bool:
@@ -198,7 +253,7 @@ def _kernel() -> Scan | None:
     if os.environ.get(SWITCH) == "plain":
         return None
     try:
-        kernel = _compile()
+        kernel = compile_burst()
         reason = "" if _agrees(kernel) else "its results differ from plain torch on this processor"
     except Exception as error:  # whatever a compiler may meet, plain torch computes the same
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -213,76 +268,6 @@ def _kernel() -> Scan | None:
     return None
 
 
-def _compile() -> Scan:
-    import numba
-
-    f, n = numba.float32[::1], numba.int64
-    signature = numba.void(
-        f, n, f, n, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, n, n
-    )  # fmt: skip
-    # `contract` lets u - k * theta round once, as torch does where the processor can
-    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    try:
-        return numba.njit(signature, cache=True, **options)(_burst)
-    except RuntimeError:  # there is no folder to keep what was compiled
-        return numba.njit(signature, **options)(_burst)
-
-
-def _burst(
-    current: Any, step: int, counts: Any, count_step: int, potential: Any, theta: Any, shift: Any,
-    start: Any, most: Any, steps: int, channels: int, row: int, by_row: int, scaled: bool,
-    begin: int, end: int,
-) -> None:  # fmt: skip
-    """The loops, which numba compiles: for each piece of memory all steps, its potentials in cache.
-
-    A step is `outer * channels` lines of `row` neurons; those of a line have one threshold, or with
-    `by_row` (then there is one channel) each its own.
-    """
-    level, added = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
-    u = np.empty(_CHUNK, np.float32)
-    for line in range(begin * channels, end * channels):
-        channel = line % channels
-        for low in range(0, row, _CHUNK):
-            length = min(_CHUNK, row - low)
-            at = line * row + low
-            if by_row:
-                for i in range(length):
-                    level[i], added[i] = theta[low + i], shift[low + i]
-            else:
-                one, other = theta[channel], shift[channel]
-                for i in range(length):
-                    level[i], added[i] = one, other
-            if start.size == 0:
-                for i in range(length):
-                    u[i] = potential[at + i]
-            elif by_row:
-                for i in range(length):
-                    u[i] = start[low + i]
-            else:
-                first = start[channel]
-                for i in range(length):
-                    u[i] = first
-            for t in range(steps):
-                x = current[t * step + at : t * step + at + length]
-                k = counts[t * count_step + at : t * count_step + at + length]
-                # loops apart, because x and k may be the same memory, which one loop could not
-                # take several numbers at a time of
-                for i in range(length):
-                    u[i] = (u[i] + x[i]) + added[i]
-                for i in range(length):
-                    fired = np.floor(u[i] / level[i])
-                    fired = np.float32(0) if fired < 0 else fired
-                    fired = most if fired > most else fired  # NaN stays NaN, as in torch
-                    k[i] = fired
-                    u[i] = u[i] - fired * level[i]
-                if scaled:
-                    for i in range(length):
-                        k[i] = k[i] * level[i]
-            if potential.size > 0:
-                for i in range(length):
-                    potential[at + i] = u[i]
-
-
 def _agrees(kernel: Scan) -> bool:
     """Whether the kernel gives what plain torch gives on numbers that round in every operation."""
     from adacal.core.kernels import BurstParameters, plain_scan
@@ -293,6 +278,10 @@ def _agrees(kernel: Scan) -> bool:
     neuron = BurstParameters(
         threshold=threshold, max_spikes=3, shift=threshold / 7, initial_potential=threshold / 2
     )
-    found = _run(kernel, current, neuron, None, None, scaled=False)
+    found_sums, wanted_sums = Tally(3), Tally(3)
+    found = _run(kernel, current, neuron, None, None, scaled=False, tally=found_sums)
     wanted = plain_scan(current, neuron)
-    return found is not None and all(map(torch.equal, found, wanted))
+    if found is None or not all(map(torch.equal, found, wanted)):
+        return False
+    wanted_sums.take(wanted[0])
+    return all(map(torch.equal, found_sums.both, wanted_sums.both))

@@ -20,7 +20,8 @@ from adacal.core.layout import Layout
 from adacal.core.products import product_of
 from adacal.core.sites import Site
 from adacal.core.synapses import FanOuts
-from adacal.core.tags import Tag, per_step
+from adacal.core.tags import Tag
+from adacal.core.tally import Tally, per_step
 from adacal.core.traces import all_static, known_of, trace_of
 
 
@@ -96,13 +97,27 @@ class SynapseCounter:
         magnitude = counts.abs() if site.kind == "signed" else counts
         if layout.steps == 0 or site.coding != "counts":
             magnitude = tags.set_bits(magnitude)
-        rows, events = tags.spikes_and_events(magnitude.flatten(0, 1), layout)
+        tally = Tally(layout.batch)
+        tally.take(magnitude)
+        return self.tallied(site, tally, counts.shape, threshold)
+
+    def tallied(self, site: Site, tally: Tally, shape: torch.Size, threshold: Tensor) -> Tag:
+        """As `fired`, for spikes that were added up when they were fired.
+
+        Args:
+            site: where they come from.
+            tally: has taken them.
+            shape: of the counts, [steps, B*m, C, *].
+            threshold: θ, broadcastable to one step.
+        """
+        rows, events = tally.both
         count = self.layers[site.name]
         count.spikes += float(rows.sum())
         count.events += float(events.sum())
+        neurons = math.prod(shape[1:])
         if self._first_step == 0:
-            count.neurons += counts[0].numel()
-        count.neuron_steps += counts.numel()
+            count.neurons += neurons
+        count.neuron_steps += neurons * shape[0]
         if self.keep_graph:
             rows = rows.detach().requires_grad_()
             self.leaves[site.name] = rows
@@ -122,8 +137,8 @@ class SynapseCounter:
     def input_events(self, rows: Tensor, name: str = "input") -> Tag:
         """Returns the tag of an event-frame input: a count of n events is n spikes."""
         layout = self._active()
-        spikes = per_step(rows.abs(), layout)
-        events = per_step((rows != 0).to(rows.dtype), layout)
+        spikes = per_step(rows.abs(), layout.blocks, layout.batch)
+        events = per_step((rows != 0).to(rows.dtype), layout.blocks, layout.batch)
         self.layers[name].spikes += float(spikes.sum())
         self.layers[name].events += float(events.sum())
         return Tag(spikes=spikes, events=events)
@@ -231,7 +246,8 @@ class SynapseCounter:
         """Adds the accumulates of the first `steps` steps; returns those of events."""
         blocks, trace = self._active().blocks, known_of(source)
         tag, at = trace.tag, trace.row_dim
-        by_step = _weighted(tag.spikes, fan_out, at).reshape(blocks, -1).sum(1)[:steps]
+        spikes = _weighted(tag.spikes, fan_out, at).reshape(blocks, -1)
+        by_step = spikes.sum(1)[:steps]
         if self.keep_graph:
             total = by_step.sum()
             self.total = total if self.total is None else self.total + total
@@ -239,7 +255,10 @@ class SynapseCounter:
         for step, value in enumerate(by_step.detach().tolist()):
             self.sops_by_step[self._first_step + step] += value
             count.sops += value
-        events = float(_weighted(tag.events, fan_out, at).reshape(blocks, -1)[:steps].sum())
+        bursts = spikes
+        if tag.events is not tag.spikes:
+            bursts = _weighted(tag.events, fan_out, at).reshape(blocks, -1)
+        events = float(bursts[:steps].detach().sum())
         count.event_sops += events
         return events
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adacal.core import compiled
+from adacal.core.tally import Tally
 
 PLANS = 8
 """Shapes of current that parameters are kept laid out for."""
@@ -51,6 +52,7 @@ def burst_scan(
     out: Tensor | None = None,
     scaled: bool = False,
     keep: bool = True,
+    tally: Tally | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Runs burst integrate-and-fire neurons over all steps of a time-batched current.
 
@@ -64,6 +66,7 @@ def burst_scan(
         out: takes the counts, shape of `current`; may be `current` itself.
         scaled: give counts times theta, the neurons' output, instead of counts.
         keep: whether the potential after the last step is wanted; without it, it may be empty.
+        tally: takes the counts, if given.
     Returns:
         Spike counts k, shape of `current`, whole numbers in {0, …, max_spikes}, and the membrane
         potential after the last step, shape [B, C, *], activation units.
@@ -74,6 +77,8 @@ def burst_scan(
     >>> counts.flatten().tolist(), membrane.item()
     ([1.0, 2.0, 1.0], 0.25)
     """
+    if tally is not None:
+        return _tallied_scan(current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
     if current.is_cuda:
         from adacal.core import triton_scan  # loads Triton
 
@@ -83,6 +88,26 @@ def burst_scan(
     if found is not None:
         return found
     return plain_scan(current, neuron, membrane, out=out, scaled=scaled)
+
+
+def _tallied_scan(
+    current: Tensor,
+    neuron: BurstParameters,
+    membrane: Tensor | None,
+    out: Tensor | None,
+    *,
+    scaled: bool,
+    keep: bool,
+    tally: Tally,
+) -> tuple[Tensor, Tensor]:
+    """As `burst_scan`; the tally is filled on the way where the compiled scan runs."""
+    if not current.is_cuda:
+        found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
+        if found is not None:
+            return found
+    counts, membrane = burst_scan(current, neuron, membrane, out=out, keep=keep)
+    tally.take(counts)
+    return counts.mul_(neuron.threshold) if scaled else counts, membrane
 
 
 def plain_scan(

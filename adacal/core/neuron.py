@@ -21,6 +21,7 @@ from adacal.core.rivals import (
     memory_scan,
     offset_scan,
 )
+from adacal.core.tally import Tally
 
 Kind = Literal["burst", "capped", "signed"]
 Dynamics = Literal["plain", "gated", "offset", "memory", "levels", "changes"]
@@ -85,6 +86,11 @@ class BurstNeuron:
     def is_signed(self) -> bool:
         """Whether it sends negative spikes."""
         return self.kind == "signed" or self.dynamics in {"memory", "levels", "changes"}
+
+    @property
+    def plain_burst(self) -> bool:
+        """Whether `burst_scan` is all that it does."""
+        return self.kind == "burst" and self.dynamics == "plain"
 
     @property
     def largest_output(self) -> int:
@@ -214,20 +220,24 @@ class BurstNeuron:
         T: int,
         state: NeuronState | None = None,
         out: Tensor | None = None,
+        tally: Tally | None = None,
     ) -> Tensor:
         """Returns what the layers behind receive: counts of `scan` times θ, shape of `current`.
 
         Args:
             current, T, state: as of `scan`.
             out: may be overwritten with the output, if given; may be `current` itself.
+            tally: takes the counts of a `plain_burst`, if given.
         """
-        if self.kind != "burst" or self.dynamics != "plain":
+        if not self.plain_burst:
             counts, theta = self.scan(current, T, state)
             return self.received(counts, state).mul_(theta)
         before = state.tensors.get("membrane") if state is not None else None
         parameters = self.parameters(current[0], T)
         keep = state is not None
-        output, membrane = burst_scan(current, parameters, before, out=out, scaled=True, keep=keep)
+        output, membrane = burst_scan(
+            current, parameters, before, out=out, scaled=True, keep=keep, tally=tally
+        )
         if state is not None:
             state.tensors = {"membrane": membrane}
             state.step += current.shape[0]

@@ -16,6 +16,7 @@ from adacal.core.neuron import NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.playback import Replay
 from adacal.core.sites import OnActivation, Site
+from adacal.core.tally import Tally
 from adacal.core.traces import Trace, outside_inference_mode, set_trace
 
 if TYPE_CHECKING:
@@ -113,8 +114,14 @@ def _fire(
             current = current[:1].expand_as(current)
         if meter is None:
             return neuron.output(current, network.T, memory, own).flatten(0, 1), None
+        fired = as_fired(site, neuron)
+        if neuron.plain_burst:
+            tally = Tally(layout.batch)
+            output = neuron.output(current, network.T, memory, own, tally)
+            theta = neuron.parameters(current[0], network.T).threshold
+            return output.flatten(0, 1), meter.tallied(fired, tally, output.shape, theta)
         counts, theta = neuron.scan(current, network.T, memory)
-        tag = meter.fired(as_fired(site, neuron), counts, theta)
+        tag = meter.fired(fired, counts, theta)
         return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
 
     return fire

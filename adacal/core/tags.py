@@ -21,6 +21,7 @@ from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.replay import replay
 from adacal.core.sites import Coding
+from adacal.core.tally import per_step, spikes_and_events
 from adacal.core.traces import known_of, trace_of
 
 _UNCHANGED = functions.names(
@@ -30,9 +31,6 @@ _UNCHANGED = functions.names(
     __pos__"""
 )
 
-CACHED = 1 << 17
-"""Numbers that one core's cache holds beside their copy."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Tag:
@@ -41,7 +39,7 @@ class Tag:
     Attributes:
         spikes: shape [steps*m, ...] where the tensor is [steps*B*m, ...]; each of the k spikes of a
             burst counts.
-        events: as `spikes`, a burst counts once.
+        events: as `spikes`, a burst counts once; the same tensor where no neuron bursts.
         analogue: 1 where an element is no spike (after a concat with analogue values), else 0.
         scale: θ of each element, broadcastable to one row, while it is known.
         coding: what the spikes say, see `Site`.
@@ -58,39 +56,6 @@ def tag_of(tensor: Any) -> Tag | None:
     """Returns the tag that travels beside a tensor; None if it is no tensor of spikes."""
     trace = trace_of(tensor) if isinstance(tensor, Tensor) else None
     return trace.tag if trace is not None and isinstance(trace.tag, Tag) else None
-
-
-def per_step(rows: Tensor, layout: Layout, row_dim: int = 0) -> Tensor:
-    """Sums rows [steps*B*m, ...] over samples: [steps*m, ...]."""
-    blocks = rows.unflatten(row_dim, (layout.blocks, layout.batch, -1))
-    return blocks.sum(row_dim + 1).flatten(row_dim, row_dim + 1)
-
-
-def spikes_and_events(counts: Tensor, layout: Layout, row_dim: int = 0) -> tuple[Tensor, Tensor]:
-    """Sums whole counts, none negative, over samples, and with a one for each that is not 0.
-
-    Both sums are those of `per_step`. They are taken piece by piece: a copy of the counts is dearer
-    to make than to add up unless it stays in the processor's cache.
-
-    >>> counts = torch.tensor([[0.0, 3.0], [1.0, 2.0]])
-    >>> spikes_and_events(counts, Layout(steps=1, reference=False, batch=2, T=1))
-    (tensor([[1., 5.]]), tensor([[1., 2.]]))
-    """
-    blocks = counts.unflatten(row_dim, (layout.blocks, layout.batch, -1))
-    if counts.device.type != "cpu":
-        return per_step(counts, layout, row_dim), per_step(counts.clamp_max(1), layout, row_dim)
-    of_sample = max(1, counts.numel() // (layout.blocks * layout.batch))
-    size = max(1, CACHED // of_sample)
-    spikes, events = [], []
-    for step in blocks.unbind(row_dim):
-        first, *others = step.split(size, row_dim)
-        total, ones = first.sum(row_dim), first.clamp_max(1).sum(row_dim)
-        for part in others:
-            total += part.sum(row_dim)
-            ones += part.clamp_max(1).sum(row_dim)
-        spikes.append(total)
-        events.append(ones)
-    return torch.cat(spikes, row_dim), torch.cat(events, row_dim)
 
 
 def placed(tag: Tag, shape: tuple[int, ...], row_dim: int) -> Tag:
@@ -153,9 +118,11 @@ def added(call: Call) -> tuple[Tag | None, list[tuple[Tensor, torch.Size]]]:
         shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
         return None, [(tensor, shape) for tensor in traced if tag_of(tensor) is not None]
     masks = [tag.analogue for tag in known if tag.analogue is not None]
+    spikes = sum(tag.spikes for tag in known[1:]) + known[0].spikes
+    single = all(tag.events is tag.spikes for tag in known)
     total = Tag(
-        spikes=sum(tag.spikes for tag in known[1:]) + known[0].spikes,
-        events=sum(tag.events for tag in known[1:]) + known[0].events,
+        spikes=spikes,
+        events=spikes if single else sum(tag.events for tag in known[1:]) + known[0].events,
         analogue=torch.stack(masks).amax(0) if masks else None,
     )
     return total, []
@@ -210,7 +177,7 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
     parts: list[Tag] = []
     for tensor, tag in zip(tensors, tags, strict=True):
         if tag is None:
-            zeros = per_step(torch.zeros_like(tensor), layout, at)
+            zeros = per_step(torch.zeros_like(tensor), layout.blocks, layout.batch, at)
             parts.append(Tag(spikes=zeros, events=zeros, analogue=torch.ones_like(zeros)))
         else:
             parts.append(tag)
@@ -265,7 +232,7 @@ def _max_pooled(
     counts = (values / scale).round().abs()
     if layout.steps == 0 or tag.coding == "powers":
         counts = set_bits(counts)
-    spikes, events = spikes_and_events(counts, layout, at)
+    spikes, events = spikes_and_events(counts, layout.blocks, layout.batch, at)
     window = _sum_pooled(tag, call) if keep_graph else None
     if window is not None:
         # A pooled spike is shared among the spikes of its window: the gradient of the total
@@ -322,9 +289,10 @@ def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: in
 
 
 def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
+    spikes = change(tag.spikes)
     return Tag(
-        spikes=change(tag.spikes),
-        events=change(tag.events),
+        spikes=spikes,
+        events=spikes if tag.events is tag.spikes else change(tag.events),
         analogue=change(tag.analogue) if tag.analogue is not None else None,
         coding=tag.coding,
     )

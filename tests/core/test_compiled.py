@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 import adacal
 from adacal.core import compiled, kernels
+from adacal.core.dense import dense
 from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
+from adacal.core.tally import Tally
 
 SHAPES = st.sampled_from(
     [(2, 3), (1, 1), (3, 5, 1), (2, 3, 4, 4), (2, 7, 9, 8), (1, 2, 33, 33), (4, 130)]
@@ -115,6 +117,68 @@ def test_several_threads_give_the_same(threads: int, monkeypatch: pytest.MonkeyP
         assert_same(numbers((3, *shape), 2), neuron)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=SHAPES, T=st.integers(1, 4), phi=st.integers(1, 5), seed=st.integers(0, 10**6),
+    per_channel=st.booleans(), last=st.booleans(), form=st.sampled_from(["dense", "last", "rows"]),
+    rows=st.integers(1, 3), threads=st.integers(1, 4), kept=st.booleans(), inplace=st.booleans(),
+)  # fmt: skip
+def test_a_tally_holds_the_sums_of_plain_torch(
+    shape: tuple[int, ...], T: int, phi: int, seed: int, per_channel: bool, last: bool, form: str,
+    rows: int, threads: int, kept: bool, inplace: bool,
+) -> None:  # fmt: skip
+    batch, sizes = shape[0], (shape[0] * rows, *shape[1:])  # a sample has several rows
+    current = numbers((T, *sizes), seed)
+    if form == "last":
+        current = current.movedim(2, -1).contiguous().movedim(-1, 2)
+    elif form == "rows":  # samples narrower in memory than something else
+        current = current.movedim(1, -1).contiguous().movedim(-1, 1)
+    neuron = neurons(sizes, seed, per_channel=per_channel, last=last, shift=True, places=False,
+                     phi=phi)  # fmt: skip
+    counts, potential = plain_scan(current, neuron)
+    wanted, tally = Tally(batch), Tally(batch)
+    wanted.take(counts)
+    out = current.clone(memory_format=torch.preserve_format) if inplace else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_PER_THREAD", 1)
+        patch.setattr(torch, "get_num_threads", lambda: threads)
+        output, membrane = burst_scan(
+            current if out is None else out, neuron, out=out, scaled=True, keep=kept, tally=tally
+        )
+    assert torch.equal(bits(output), bits(counts * neuron.threshold))
+    assert not kept or torch.equal(bits(membrane), bits(potential))
+    for ours, theirs in ((tally.spikes, wanted.spikes), (tally.events, wanted.events)):
+        assert ours is not None and theirs is not None
+        assert ours.shape == (T * rows, *shape[1:]) and torch.equal(ours, theirs)
+    assert phi == 1 or tally.events is not tally.spikes
+
+
+def test_the_sums_of_many_threads_take_no_more_memory_than_the_counts() -> None:
+    for batch, threads in ((1, 24), (2, 2), (9, 9)):
+        sums, current = sums_of(batch)
+        assert sums.threads == threads
+        sums.parts(threads)
+        assert sums._memory.numel() <= current.numel()
+
+
+def test_more_samples_than_one_number_can_count_are_left_to_plain_torch() -> None:
+    assert sums_of(1000)[0].possible and not sums_of(3000)[0].possible
+    current = numbers((1, 3000, 2), 1, scale=3.0)
+    neuron = neurons((3000, 2), 1, per_channel=True, last=False, shift=False, places=False, phi=4)
+    tally, wanted = Tally(3000), Tally(3000)
+    burst_scan(current, neuron, tally=tally)
+    wanted.take(plain_scan(current, neuron)[0])
+    assert tally.spikes is not None and wanted.spikes is not None
+    assert torch.equal(tally.spikes, wanted.spikes) and tally.spikes.min() > 1000
+
+
+def sums_of(batch: int) -> tuple[compiled._Sums, Tensor]:
+    current = numbers((3, batch * 2, 4, 3), 1)
+    layout = dense(current[0])
+    assert layout is not None
+    return compiled._Sums(Tally(batch), layout, current, max_spikes=4), current
+
+
 def test_no_number_and_infinity_stay_what_they_are() -> None:
     current = numbers((4, 2, 3, 8, 8), 5)
     current[1, 0, 0, 0], current[2, 1, 1, 3], current[0, 0, 2, 1] = torch.nan, torch.inf, -torch.inf
@@ -166,7 +230,7 @@ def test_without_it_one_sentence_is_logged_and_plain_torch_runs(
         return lambda current, step, counts, *rest: counts.fill(0)
 
     compiled._kernel.cache_clear()
-    monkeypatch.setattr(compiled, "_compile", missing if fault == "missing" else wrong)
+    monkeypatch.setattr(compiled, "compile_burst", missing if fault == "missing" else wrong)
     neuron = neurons((2, 3), 1, per_channel=True, last=False, shift=False, places=False, phi=3)
     current = numbers((3, 2, 3), 2)
     monkeypatch.setattr(compiled, "FIRST_USE", 1)

@@ -1,0 +1,90 @@
+"""The loops of the compiled scan, the one place where single numbers are walked through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+_CHUNK = 1024
+"""Neurons whose potentials stay in the nearest cache while all steps pass over them."""
+
+Scan = Callable[..., None]
+
+
+def compile_burst() -> Scan:
+    """Returns the loops of `_burst` as machine code; compiled once and kept on disk."""
+    import numba
+
+    f, n = numba.float32[::1], numba.int64
+    signature = numba.void(
+        f, n, f, n, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, f, numba.float32, n, n, n
+    )  # fmt: skip
+    # `contract` lets u - k * theta round once, as torch does where the processor can
+    options: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    try:
+        return numba.njit(signature, cache=True, **options)(_burst)
+    except RuntimeError:  # there is no folder to keep what was compiled
+        return numba.njit(signature, **options)(_burst)
+
+
+def _burst(
+    current: Any, step: int, counts: Any, count_step: int, potential: Any, theta: Any, shift: Any,
+    start: Any, most: Any, steps: int, channels: int, row: int, by_row: int, scaled: bool,
+    sums: Any, event: Any, size: int, begin: int, end: int,
+) -> None:  # fmt: skip
+    """The loops, which numba compiles: for each piece of memory all steps, its potentials in cache.
+
+    A step is `outer * channels` lines of `row` neurons; those of a line have one threshold, or with
+    `by_row` (then there is one channel) each its own. Where `sums` has room, the counts of a step
+    are added up there over samples, each of `size` neurons, with `event` more for each burst.
+    """
+    level, added = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
+    u = np.empty(_CHUNK, np.float32)
+    for line in range(begin * channels, end * channels):
+        channel = line % channels
+        for low in range(0, row, _CHUNK):
+            length = min(_CHUNK, row - low)
+            at = line * row + low
+            if by_row:
+                for i in range(length):
+                    level[i], added[i] = theta[low + i], shift[low + i]
+            else:
+                one, other = theta[channel], shift[channel]
+                for i in range(length):
+                    level[i], added[i] = one, other
+            if start.size == 0:
+                for i in range(length):
+                    u[i] = potential[at + i]
+            elif by_row:
+                for i in range(length):
+                    u[i] = start[low + i]
+            else:
+                first = start[channel]
+                for i in range(length):
+                    u[i] = first
+            for t in range(steps):
+                x = current[t * step + at : t * step + at + length]
+                k = counts[t * count_step + at : t * count_step + at + length]
+                # loops apart, because x and k may be the same memory, which one loop could not
+                # take several numbers at a time of
+                for i in range(length):
+                    u[i] = (u[i] + x[i]) + added[i]
+                for i in range(length):
+                    fired = np.floor(u[i] / level[i])
+                    fired = np.float32(0) if fired < 0 else fired
+                    fired = most if fired > most else fired  # NaN stays NaN, as in torch
+                    k[i] = fired
+                    u[i] = u[i] - fired * level[i]
+                if sums.size > 0:
+                    place = t * size + at % size
+                    total = sums[place : place + length]
+                    for i in range(length):
+                        total[i] += k[i] + (event if k[i] > 0 else np.float32(0))
+                if scaled:
+                    for i in range(length):
+                        k[i] = k[i] * level[i]
+            if potential.size > 0:
+                for i in range(length):
+                    potential[at + i] = u[i]
