@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.dense import Dense, along, dense, like
-from adacal.core.loops import Scan, compile_burst
+from adacal.core.loops import CHUNK, Scan, compile_burst
 from adacal.core.tally import Tally
 
 if TYPE_CHECKING:
@@ -94,21 +94,32 @@ def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
         return None
     outer, channels, inner = layout.rows(next(iter(varying), None), first.shape[0])
     by_row = inner < _SHORT and channels > 1
+    times = _together(channels * inner, outer, layout, first.shape[0]) if by_row else 1
 
     def laid(value: Tensor) -> Any:
         flat = value.detach().reshape(-1).expand(channels)
-        return (flat.repeat_interleave(inner) if by_row else flat.contiguous()).numpy()
+        return (
+            flat.repeat_interleave(inner).repeat(times) if by_row else flat.contiguous()
+        ).numpy()
 
     return _Plan(
         layout=layout,
-        outer=outer,
+        outer=outer // times,
         channels=1 if by_row else channels,
-        row=channels * inner if by_row else inner,
+        row=channels * inner * times if by_row else inner,
         by_row=int(by_row),
         threshold=laid(neuron.threshold),
         shift=laid(torch.zeros(1) if neuron.shift is None else neuron.shift),
         start=laid(initial) if along(initial, first) <= varying else None,
     )
+
+
+def _together(row: int, outer: int, layout: Dense, rows: int) -> int:
+    """How many short rows of neurons, one after the other in memory, are walked through as one."""
+    if layout.order[0] != 0:
+        return 1
+    apart = outer // rows  # of one sample, or of a row of it
+    return max(n for n in range(1, max(2, CHUNK // row + 1)) if apart % n == 0)
 
 
 def _run(

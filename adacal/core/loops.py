@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_CHUNK = 1024
+CHUNK = 1024
 """Neurons whose potentials stay in the nearest cache while all steps pass over them."""
 
 Scan = Callable[..., None]
@@ -40,20 +40,18 @@ def _burst(
     `by_row` (then there is one channel) each its own. Where `sums` has room, the counts of a step
     are added up there over samples, each of `size` neurons, with `event` more for each burst.
     """
-    level, added = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
-    u = np.empty(_CHUNK, np.float32)
+    levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
+    u = np.empty(CHUNK, np.float32)
     for line in range(begin * channels, end * channels):
         channel = line % channels
-        for low in range(0, row, _CHUNK):
-            length = min(_CHUNK, row - low)
+        for low in range(0, row, CHUNK):
+            length = min(CHUNK, row - low)
             at = line * row + low
             if by_row:
-                for i in range(length):
-                    level[i], added[i] = theta[low + i], shift[low + i]
+                level, added = theta[low : low + length], shift[low : low + length]
             else:
-                one, other = theta[channel], shift[channel]
-                for i in range(length):
-                    level[i], added[i] = one, other
+                level, added = levels[:length], shifts[:length]
+                level[:], added[:] = theta[channel], shift[channel]
             if start.size == 0:
                 for i in range(length):
                     u[i] = potential[at + i]

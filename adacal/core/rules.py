@@ -55,11 +55,14 @@ def apply_rule(
     if state is not None and before == layout.warmup:
         state.inputs, state.outputs = [], []
     pieces = layout.phases(before)
+    alone = layout.steps == 1 and state is None  # there is nothing to sum up
     cumulated: list[Tensor] = []
     count = _counts(before, pieces, layout.warmup)
 
     def cumulate(tensor: Tensor) -> Tensor:
         reference, steps = layout.split(tensor, where, dim)
+        if alone:
+            return tensor
         total = torch.cat([piece.cumsum(0) for piece in steps.split(pieces)])
         if state is not None and state.inputs:
             total = total + state.inputs[len(cumulated)]
@@ -75,6 +78,9 @@ def apply_rule(
 
     def differentiate(tensor: Tensor) -> Tensor:
         reference, total = layout.split(tensor, where, out_dim)
+        if alone:
+            emitted.append(tensor)
+            return tensor
         if mean:
             total = total * _along_steps(count, total)
         first = state.outputs[len(emitted)] if state is not None and state.outputs else None

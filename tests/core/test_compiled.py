@@ -106,6 +106,15 @@ def test_parameters_are_laid_out_for_each_shape_apart() -> None:
     assert 1 <= len(neuron.plans) <= kernels.PLANS
 
 
+def test_short_rows_are_walked_through_together_but_not_across_samples() -> None:
+    neuron = neurons((2, 6, 9, 9), 4, per_channel=True, last=False, shift=True, places=False, phi=2)
+    current = numbers((6, 6, 9, 9), 1).contiguous(memory_format=torch.channels_last)
+    current = current.unflatten(0, (3, 2))
+    assert_same(current, neuron)
+    (plan,) = neuron.plans.values()
+    assert plan.by_row and plan.row == 81 * 6 and plan.outer == 2  # 81 places of 6 channels fit
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_several_threads_give_the_same(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_PER_THREAD", 100)

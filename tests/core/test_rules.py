@@ -94,6 +94,19 @@ def test_step_by_step_with_state_emits_the_same(mean: bool) -> None:
     assert state.step == T
 
 
+@pytest.mark.parametrize("mean", [True, False])
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_single_step_is_the_function_and_refuses_no_less(mean: bool, reference: bool) -> None:
+    layout = Layout(steps=1, reference=reference, batch=B, T=1)
+    x = dyadic(((1 + reference) * B, 4, 6), 2)
+    function = torch.abs if mean else lambda x: F.max_pool1d(x, 2)
+    assert torch.equal(run(function, x, mean=mean, layout=layout), function(x))
+    with pytest.raises(UnsupportedModelError, match="does not keep samples"):
+        run(lambda x: x.exp().sum(), x, mean=mean, layout=layout)
+    with pytest.raises(UnsupportedModelError, match="no multiple"):
+        run(lambda x: x.exp()[:-1], x, mean=mean, layout=layout)
+
+
 def test_an_ann_stream_beside_the_spikes_passes_through_the_function_itself() -> None:
     layout = Layout(steps=T, reference=True, batch=B, T=T)
     x = dyadic(((T + 1) * B, 4), 3)
