@@ -22,6 +22,8 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from adacal.suite import names
+
 if TYPE_CHECKING:
     from adacal.suite.leaderboard import Board
     from adacal.suite.matrix import Cell
@@ -277,37 +279,16 @@ def show_boards(found: Sequence[Board], results: str, wanted: Sequence[str] = ()
 
 def show_names(what: str | None) -> None:
     """Prints the names of everything registered or shipped, or of one kind."""
-    kinds: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "tasks": lambda: _registered("TASKS"),
-        "datasets": lambda: _registered("DATASETS"),
-        "models": lambda: _registered("MODELS"),
-        "methods": _methods,
-        "configs": _configs,
-        "matrices": _matrices,
-    }
+    shipped: dict[str, Callable[[], names.Named]] = {"configs": _configs, "matrices": _matrices}
+    known = {} if what in shipped else names.registered()
     console = output()
-    for title, named in kinds.items():
+    for title in (*names.KINDS, *shipped):
         if what not in (None, title):
             continue
         table = Table(title=title, title_justify="left", show_header=False, box=None)
-        for name, text in sorted(named()):
+        for name, text in sorted(known[title] if title in known else shipped[title]()):
             table.add_row(escape(name), escape(text))
         console.print(table)
-
-
-def _registered(registry: str) -> list[tuple[str, str]]:
-    from adacal.suite import registry as registries
-
-    registries.load_tasks()
-    known = getattr(registries, registry).module_dict
-    return [(name, _first_line(kind)) for name, kind in known.items()]
-
-
-def _methods() -> list[tuple[str, str]]:
-    from adacal.methods.base import METHODS, load_methods
-
-    load_methods()
-    return [(name, _card(kind)) for name, kind in METHODS.module_dict.items()]
 
 
 def _configs() -> list[tuple[str, str]]:
@@ -340,15 +321,6 @@ def show_training(result: Any) -> None:
         for key, value in result.items():
             if isinstance(value, str | int | float | Path):
                 console.print(f"{key}: {value}", markup=False, soft_wrap=True)
-
-
-def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0]
-
-
-def _card(kind: Any) -> str:
-    card = kind.card()
-    return f"{card.spikes}; {card.data}; {card.passes} passes; {card.source}"
 
 
 def _comment(path: Path) -> str:

@@ -7,6 +7,7 @@ command writes goes to the working folder.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -25,3 +26,11 @@ PUBLISHED_FOLDER = ROOT / "results" / "published"
 def writable_root() -> Path:
     """Returns the folder relative paths are written below: the checkout, or the working folder."""
     return Path.cwd() if INSTALLED else CHECKOUT
+
+
+def cache_folder() -> Path:
+    """Returns `$ADACAL_CACHE`, or else the folder `adacal` in the user's cache folder."""
+    named = os.environ.get("ADACAL_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "adacal"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.data.dvs_mnist import default_cache
+from adacal.suite.places import cache_folder
 
 Points = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def cached_points(place: str, num_points: int, make: Callable[[], Points]) -> Po
     Returns:
         Points, shape [P, 3], float32.
     """
-    path = default_cache() / place
+    path = cache_folder() / place
     kept = _read(path)
     if kept is not None and kept.shape == (num_points, 3) and kept.dtype == np.float32:
         return kept

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacal.core.errors import ConfigError
+from adacal.suite.places import cache_folder
 from tasks.data.base import check_part
 from tasks.data.mnist5k import digits
 
@@ -109,13 +110,13 @@ class DvsMnist:
             part: `train` (4,000 samples) or `test` (1,000).
             transform: applied to the structured array of a sample's events.
             target_transform: applied to its class.
-            cache: folder for the events; `default_cache()` if None.
+            cache: folder for the events; `adacal.suite.places.cache_folder()` if None.
 
         Raises:
             ConfigError: `part` is another word.
         """
         check_part(part)
-        self.events = load(part, Path(cache) if cache is not None else default_cache())
+        self.events = load(part, Path(cache) if cache is not None else cache_folder())
         self.labels = digits()[part][1].numpy()
         self.transform, self.target_transform = transform, target_transform
 
@@ -134,14 +135,6 @@ class DvsMnist:
         if self.target_transform is not None:
             label = self.target_transform(label)
         return events, label
-
-
-def default_cache() -> Path:
-    """Returns `$ADACAL_CACHE`, or else the folder `adacal` in the user's cache folder."""
-    named = os.environ.get("ADACAL_CACHE")
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "adacal"
 
 
 @lru_cache(maxsize=2)

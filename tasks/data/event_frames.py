@@ -160,7 +160,7 @@ class DvsMnistFrames(EventDataset):
         """Says the dataset's shape; events are made or read at the first `split`.
 
         Args:
-            cache: folder for the simulated events; see `tasks.data.dvs_mnist.default_cache`.
+            cache: folder for the simulated events; see `adacal.suite.places.cache_folder`.
         """
         width, height, polarities = DvsMnist.sensor_size
         self.name, self.num_classes = "dvs_mnist", len(DvsMnist.classes)

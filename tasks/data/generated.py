@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from adacal.core.errors import DataError
-from tasks.data.dvs_mnist import default_cache
+from adacal.suite.places import cache_folder
 
 LIST = "checksums.json"
 
@@ -51,7 +51,7 @@ def generated_folder(name: str, write: Write) -> GeneratedFolder:
     Raises:
         DataError: the cache cannot be written.
     """
-    cache = default_cache()
+    cache = cache_folder()
     folder = cache / name
     try:
         cache.mkdir(parents=True, exist_ok=True)
