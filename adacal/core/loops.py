@@ -52,16 +52,13 @@ def _burst(
             else:
                 level, added = levels[:length], shifts[:length]
                 level[:], added[:] = theta[channel], shift[channel]
+            # slices, because an index that may count from the end is not read several at a time
             if start.size == 0:
-                for i in range(length):
-                    u[i] = potential[at + i]
+                u[:length] = potential[at : at + length]
             elif by_row:
-                for i in range(length):
-                    u[i] = start[low + i]
+                u[:length] = start[low : low + length]
             else:
-                first = start[channel]
-                for i in range(length):
-                    u[i] = first
+                u[:length] = start[channel]
             for t in range(steps):
                 x = current[t * step + at : t * step + at + length]
                 k = counts[t * count_step + at : t * count_step + at + length]
@@ -84,5 +81,4 @@ def _burst(
                     for i in range(length):
                         k[i] = k[i] * level[i]
             if potential.size > 0:
-                for i in range(length):
-                    potential[at + i] = u[i]
+                potential[at : at + length] = u[:length]
