@@ -13,6 +13,7 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -109,14 +110,14 @@ def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
         row=channels * inner * times if by_row else inner,
         by_row=int(by_row),
         threshold=laid(neuron.threshold),
-        shift=laid(torch.zeros(1) if neuron.shift is None else neuron.shift),
+        shift=laid(first.new_zeros(1) if neuron.shift is None else neuron.shift),
         start=laid(initial) if along(initial, first) <= varying else None,
     )
 
 
 def _together(row: int, outer: int, layout: Dense, rows: int) -> int:
     """How many short rows of neurons, one after the other in memory, are walked through as one."""
-    if layout.order[0] != 0:
+    if layout.order[0] != 0 or outer % rows:  # or thresholds differ between the rows
         return 1
     apart = outer // rows  # of one sample, or of a row of it
     return max(n for n in range(1, max(2, CHUNK // row + 1)) if apart % n == 0)
@@ -139,7 +140,7 @@ def _run(
     layout, steps = plan.layout, current.shape[0]
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
         return None
-    sums = None if tally is None else _Sums(tally, layout, current, neuron.max_spikes)
+    sums = None if tally is None else _Sums(tally, plan, current, neuron.max_spikes)
     if sums is not None and not sums.possible:
         return None
     counts = like(current, layout) if out is None else out
@@ -175,41 +176,50 @@ _NO_NUMBERS = _NOTHING.numpy()
 _NO_SUMS = (_NO_NUMBERS, 0.0, 1)
 
 
+_Share = tuple[tuple[Any, float, int], list[tuple[int, int]]]
+"""What a thread does: where it adds spikes up, and which lines it walks through."""
+
+
 class _Sums:
-    """Where a scan adds spikes up: each thread for itself unless threads share no neuron.
+    """Where a scan adds spikes up, shared among threads so that none writes where another does.
 
     Spikes and bursts are added up in one number, of which a burst is worth more than all spikes.
 
     Args:
         tally: takes the sums.
-        layout: of a step.
+        plan: how the current is walked through.
         current: what is scanned, shape [steps, B*m, C, *].
         max_spikes: φ.
     """
 
-    def __init__(self, tally: Tally, layout: Dense, current: Tensor, max_spikes: int) -> None:
+    def __init__(self, tally: Tally, plan: _Plan, current: Tensor, max_spikes: int) -> None:
         batch = tally.batch
         self._tally = tally
-        self._layout = layout
+        self._layout = plan.layout
+        self._outer = plan.outer
         self._steps = current.shape[0]
         self._rows = current.shape[1] // batch
-        self._memory = _NOTHING
+        self._size = current[0].numel() // batch
         self._event = 2 ** (batch * max_spikes).bit_length() if max_spikes > 1 else 0
-        self.size = math.prod(layout.sizes) // batch
+        self._memory = current.new_empty(0)
         exact = batch * (self._event + max_spikes) <= 1 << 24  # as whole numbers in float32
-        self.possible = exact and layout.order[0] == 0
+        self.possible = exact and self._layout.order[0] == 0 and self._outer % batch == 0
 
-    @property
-    def threads(self) -> int:
-        """Most threads whose sums take no more memory than the counts."""
-        return self._tally.batch if self._tally.batch > 1 else self.size
-
-    def parts(self, threads: int) -> list[tuple[Any, float, int]]:
-        """Returns the arguments of each thread's kernel."""
-        own = threads if self._tally.batch > 1 else 1
-        self._memory = torch.zeros(own, self._steps * self.size)
-        rows = [part.numpy() for part in self._memory]
-        return [(rows[part % own], float(self._event), self.size) for part in range(threads)]
+    def shares(self, threads: int) -> list[_Share]:
+        """Returns what each thread does; their sums take no more memory than the counts."""
+        batch = self._tally.batch
+        apart = self._outer // batch
+        if min(threads, apart) > batch:  # each takes some neurons of every sample
+            own = 1
+            shares = _equal(apart, min(threads, apart))
+            ranges = [[(s * apart + a, s * apart + b) for s in range(batch)] for a, b in shares]
+        else:
+            own = min(threads, batch)
+            ranges = [[share] for share in _equal(self._outer, own)]
+        self._memory = self._memory.new_zeros(own, self._steps * self._size)
+        rows = [row.numpy() for row in self._memory]
+        sums = [(rows[part % own], float(self._event), self._size) for part in range(len(ranges))]
+        return list(zip(sums, ranges, strict=True))
 
     def end(self) -> None:
         """Gives the sums of all threads to the tally."""
@@ -229,21 +239,29 @@ def _spread(
 ) -> None:
     """Shares the rows among as many threads as torch uses; the caller's is one of them."""
     parts = max(1, min(torch.get_num_threads(), outer, elements // _PER_THREAD))
-    if sums is not None:
-        parts = min(parts, sums.threads)
-    own = [_NO_SUMS] * parts if sums is None else sums.parts(parts)
-    bounds = [outer * part // parts for part in range(parts + 1)]
-    threads = [
-        threading.Thread(target=kernel, args=(*arguments, *own[part], *bounds[part : part + 2]))
-        for part in range(1, parts)
-    ]
+    if sums is None:
+        shares: list[_Share] = [(_NO_SUMS, [share]) for share in _equal(outer, parts)]
+    else:
+        shares = sums.shares(parts)
+
+    def walk(own: tuple[Any, float, int], ranges: list[tuple[int, int]]) -> None:
+        for begin, end in ranges:
+            kernel(*arguments, *own, begin, end)
+
+    threads = [threading.Thread(target=walk, args=share) for share in shares[1:]]
     for thread in threads:
         thread.start()
-    kernel(*arguments, *own[0], *bounds[:2])
+    walk(*shares[0])
     for thread in threads:
         thread.join()
     if sums is not None:
         sums.end()
+
+
+def _equal(total: int, parts: int) -> list[tuple[int, int]]:
+    """Cuts a range into parts that are as long as each other, but for one."""
+    bounds = [total * part // parts for part in range(parts + 1)]
+    return list(pairwise(bounds))
 
 
 def _foreign(value: Tensor | None) -> bool:

@@ -117,7 +117,7 @@ def _fire(
         fired = as_fired(site, neuron)
         if neuron.plain_burst:
             tally = Tally(layout.batch)
-            output = neuron.output(current, network.T, memory, own, tally)
+            output = neuron.output(current, network.T, memory, own, tally=tally)
             theta = neuron.parameters(current[0], network.T).threshold
             return output.flatten(0, 1), meter.tallied(fired, tally, output.shape, theta)
         counts, theta = neuron.scan(current, network.T, memory)

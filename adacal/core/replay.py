@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,11 @@ from adacal.core.calls import Call
 
 _RESHAPED = frozenset(["view", "reshape", "view_as", "reshape_as", "unflatten"])
 _EXPANDED = frozenset(["expand", "expand_as", "broadcast_to"])
+_IN_PLACE: dict[str, Callable[..., Tensor]] = {
+    "transpose_": Tensor.transpose,
+    "unsqueeze_": Tensor.unsqueeze,
+}
+"""What does to a companion what these do to their tensor, and leaves the companion as it is."""
 _ALONG: dict[str, tuple[int, str, Any]] = {
     "narrow": (1, "dim", 0),
     "select": (1, "dim", 0),
@@ -49,6 +55,8 @@ def replay(call: Call, row_dim: int, share: int) -> Callable[[Tensor], Any] | No
         # a companion of a single row would lose it
         gone = [d for d in dimensions.removed(call, source) if d != row_dim]
         return lambda companion: companion.squeeze(gone)
+    if call.name in _IN_PLACE:
+        call = replace(call, function=_IN_PLACE[call.name])
     sizes = _target_sizes(call, source, row_dim)
     if sizes is None:
         return call.run_on

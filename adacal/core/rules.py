@@ -62,7 +62,7 @@ def apply_rule(
     def cumulate(tensor: Tensor) -> Tensor:
         reference, steps = layout.split(tensor, where, dim)
         if alone:
-            return tensor
+            return tensor.clone() if mean else tensor  # a function may overwrite it
         total = torch.cat([piece.cumsum(0) for piece in steps.split(pieces)])
         if state is not None and state.inputs:
             total = total + state.inputs[len(cumulated)]

@@ -39,7 +39,7 @@ class Tag:
     Attributes:
         spikes: shape [steps*m, ...] where the tensor is [steps*B*m, ...]; each of the k spikes of a
             burst counts.
-        events: as `spikes`, a burst counts once; the same tensor where no neuron bursts.
+        events: as `spikes`, a burst counts once; may be the same tensor.
         analogue: 1 where an element is no spike (after a concat with analogue values), else 0.
         scale: θ of each element, broadcastable to one row, while it is known.
         coding: what the spikes say, see `Site`.
@@ -256,7 +256,8 @@ def _replayed(tag: Tag, call: Call) -> Any:
     again = replay(call, at, source.shape[at] // tag.spikes.shape[at])
     if again is None:
         return None
-    spikes, events = again(tag.spikes), again(tag.events)
+    spikes = again(tag.spikes)
+    events = spikes if tag.events is tag.spikes else again(tag.events)
     analogue = again(tag.analogue) if tag.analogue is not None else None
     scale = _replayed_scale(tag, call, again, at)
     after = dimensions.moved_rows(call, source, at)

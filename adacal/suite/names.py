@@ -41,8 +41,9 @@ def registered() -> dict[str, Named]:
     kept = _read(path, sources)
     if kept is None:
         kept = _register()
-        with contextlib.suppress(DataError):  # the next call takes as long, that is all
-            write_replacing(path, json.dumps({"sources": sources, "names": kept}))
+        if sources is not None:
+            with contextlib.suppress(DataError):  # the next call takes as long, that is all
+                write_replacing(path, json.dumps({"sources": sources, "names": kept}))
     return kept
 
 
@@ -60,28 +61,35 @@ def _register() -> dict[str, Named]:
     return found
 
 
-def _sources() -> str:
-    """A digest of the files whose classes are registered."""
+def _sources() -> str | None:
+    """A digest of the files whose classes are registered; None where they cannot be looked at."""
     tasks = find_spec("tasks")
     folders = [PACKAGE, *map(Path, (tasks and tasks.submodule_search_locations) or [])]
-    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    stats = [(path.stat(), path) for path in files]
+    try:
+        found = sorted(path for folder in folders for path in folder.rglob("*.py"))
+        stats = [(path.stat(), path) for path in found if not path.name.startswith(".")]
+    except OSError:
+        return None
     seen = [(str(path), stat.st_mtime_ns, stat.st_size) for stat, path in stats]
     return hashlib.sha256(json.dumps([sys.version, seen]).encode()).hexdigest()
 
 
-def _read(path: Path, sources: str) -> dict[str, Named] | None:
+def _read(path: Path, sources: str | None) -> dict[str, Named] | None:
     """What is kept at a path; None if it is of other sources, damaged or not there."""
     try:
         kept: Any = json.loads(path.read_text(encoding="utf-8"))
-        if kept["sources"] != sources:
+        if sources is None or kept["sources"] != sources:
             return None
-        return {
-            title: [(str(name), str(text)) for name, text in kept["names"][title]]
-            for title in KINDS
-        }
-    except (OSError, ValueError, KeyError, TypeError):
+        return {title: [_pair(pair) for pair in kept["names"][title]] for title in KINDS}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _pair(kept: Any) -> tuple[str, str]:
+    match kept:
+        case [str(name), str(text)]:
+            return name, text
+    raise TypeError(f"a name and a text were expected; got {kept!r}")
 
 
 def _first_line(thing: Any) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import adacal
 from adacal.core.neuron import BurstNeuron, NeuronState, by_channel
 from adacal.core.sites import Site
+from adacal.core.tally import Tally
 from adacal.core.thresholds import mmse_threshold
 from adacal.core.traces import Trace
 
@@ -34,11 +35,16 @@ class Heard(BurstNeuron):
     heard: list[Tensor] = field(default_factory=list)
 
     def output(
-        self, current: Tensor, T: int, state: NeuronState | None = None, out: Tensor | None = None
+        self,
+        current: Tensor,
+        T: int,
+        state: NeuronState | None = None,
+        out: Tensor | None = None,
+        tally: Tally | None = None,
     ) -> Tensor:
         """As of any neuron."""
         self.heard.append(current.clone())
-        return super().output(current, T, state, out)
+        return super().output(current, T, state, out, tally)
 
 
 @torch.no_grad()

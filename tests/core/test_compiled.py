@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 
 import adacal
 from adacal.core import compiled, kernels
-from adacal.core.dense import dense
 from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
 from adacal.core.tally import Tally
@@ -151,9 +151,13 @@ def test_a_tally_holds_the_sums_of_plain_torch(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "_PER_THREAD", 1)
         patch.setattr(torch, "get_num_threads", lambda: threads)
-        output, membrane = burst_scan(
-            current if out is None else out, neuron, out=out, scaled=True, keep=kept, tally=tally
-        )
+        given = current if out is None else out
+        found = compiled.scan(given, neuron, None, out, scaled=True, keep=kept, tally=tally)
+        apart = form == "rows" and (rows > 1 or batch > 1)  # then torch adds up
+        assert found is not None or apart
+        if found is None:
+            found = burst_scan(given, neuron, out=out, scaled=True, keep=kept, tally=tally)
+        output, membrane = found
     assert torch.equal(bits(output), bits(counts * neuron.threshold))
     assert not kept or torch.equal(bits(membrane), bits(potential))
     for ours, theirs in ((tally.spikes, wanted.spikes), (tally.events, wanted.events)):
@@ -162,16 +166,22 @@ def test_a_tally_holds_the_sums_of_plain_torch(
     assert phi == 1 or tally.events is not tally.spikes
 
 
-def test_the_sums_of_many_threads_take_no_more_memory_than_the_counts() -> None:
-    for batch, threads in ((1, 24), (2, 2), (9, 9)):
-        sums, current = sums_of(batch)
-        assert sums.threads == threads
-        sums.parts(threads)
-        assert sums._memory.numel() <= current.numel()
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("batch", "threads", "dense"), [(1, 6, 2), (2, 6, 2), (9, 4, 4)])
+def test_threads_share_a_scan_without_more_memory_than_the_counts(
+    batch: int, threads: int, dense: int, form: torch.memory_format
+) -> None:
+    sums, current = sums_of(batch, form=form)
+    shares = sums.shares(threads)  # where channels are outermost, by samples or their two rows
+    assert len(shares) == (dense if form == torch.contiguous_format else threads)
+    assert sums._memory.numel() <= current.numel()
+    lines = sorted(line for _, ranges in shares for line in ranges)
+    assert lines[0][0] == 0 and all(a[1] == b[0] for a, b in pairwise(lines))
+    assert lines[-1][1] == sums._outer
 
 
 def test_more_samples_than_one_number_can_count_are_left_to_plain_torch() -> None:
-    assert sums_of(1000)[0].possible and not sums_of(3000)[0].possible
+    assert sums_of(1000, side=9)[0].possible and not sums_of(3000, side=9)[0].possible
     current = numbers((1, 3000, 2), 1, scale=3.0)
     neuron = neurons((3000, 2), 1, per_channel=True, last=False, shift=False, places=False, phi=4)
     tally, wanted = Tally(3000), Tally(3000)
@@ -181,11 +191,39 @@ def test_more_samples_than_one_number_can_count_are_left_to_plain_torch() -> Non
     assert torch.equal(tally.spikes, wanted.spikes) and tally.spikes.min() > 1000
 
 
-def sums_of(batch: int) -> tuple[compiled._Sums, Tensor]:
-    current = numbers((3, batch * 2, 4, 3), 1)
-    layout = dense(current[0])
-    assert layout is not None
-    return compiled._Sums(Tally(batch), layout, current, max_spikes=4), current
+def test_sums_are_float32_whatever_the_default_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = numbers((2, 3, 4), 1)
+    neuron = neurons((3, 4), 1, per_channel=True, last=False, shift=False, places=False, phi=2)
+    tally = Tally(3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        burst_scan(current, neuron, tally=tally)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert tally.both[0].dtype is torch.float32
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3), (2, 3)])
+def test_thresholds_may_differ_between_samples(shape: tuple[int, ...]) -> None:
+    theta = numbers((shape[0], *[1] * (len(shape) - 1)), 1).abs() + 0.1
+    neuron = BurstParameters(threshold=theta, max_spikes=3, shift=None, initial_potential=theta / 2)
+    current = numbers((3, *shape), 2)
+    assert_same(current, neuron)
+    tally, wanted = Tally(shape[0]), Tally(shape[0])
+    wanted.take(burst_scan(current, neuron, tally=tally)[0])
+    assert torch.equal(tally.both[0], wanted.both[0])
+
+
+def sums_of(
+    batch: int, side: int = 40, form: torch.memory_format = torch.contiguous_format
+) -> tuple[compiled._Sums, Tensor]:
+    """Sums for currents of two rows a sample, of six channels."""
+    current = numbers((3 * batch * 2, 6, side, side), 1).contiguous(memory_format=form)
+    current = current.unflatten(0, (3, -1))
+    neuron = neurons((batch * 2, 6, side, side), 1, per_channel=True, last=False, shift=False,
+                     places=False, phi=4)  # fmt: skip
+    plan = neuron.plan(current, compiled._make_plan)
+    return compiled._Sums(Tally(batch), plan, current, max_spikes=4), current
 
 
 def test_no_number_and_infinity_stay_what_they_are() -> None:

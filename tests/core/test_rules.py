@@ -107,6 +107,15 @@ def test_a_single_step_is_the_function_and_refuses_no_less(mean: bool, reference
         run(lambda x: x.exp()[:-1], x, mean=mean, layout=layout)
 
 
+@pytest.mark.parametrize("steps", [1, T])
+def test_a_function_in_place_does_not_overwrite_its_streams(steps: int) -> None:
+    layout = Layout(steps=steps, reference=False, batch=B, T=steps)
+    x = dyadic((steps * B, 4, 6), 2)
+    before = x.clone()
+    run(lambda x: F.silu(x, inplace=True), x, mean=True, layout=layout)
+    assert torch.equal(x, before)
+
+
 def test_an_ann_stream_beside_the_spikes_passes_through_the_function_itself() -> None:
     layout = Layout(steps=T, reference=True, batch=B, T=T)
     x = dyadic(((T + 1) * B, 4), 3)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adacal.core import compiled
 from adacal.core.conversion import convert
 from adacal.core.measure import measure_energy
 from core.energy_toys import (
@@ -51,15 +52,23 @@ SAME_SYNAPSES: dict[str, Callable[[Tensor], Tensor]] = {
     "squeezed": lambda x: x.unsqueeze(1).squeeze(1).unsqueeze(0).squeeze(0),
     "rolled": lambda x: x.roll(1, 1),
     "flipped by left and right": lambda x: x.fliplr(),
+    "unsqueezed in place": lambda x: x.unsqueeze_(1).flatten(1, 2),
+    "unsqueezed in place without thresholds": lambda x: (0.5 * x).unsqueeze_(2).flatten(2, 3),
+    "transposed in place": lambda x: x.transpose_(1, 3).movedim(1, 3).transpose(1, 2),
+    "transposed in place without thresholds": lambda x: (0.5 * x).transpose_(1, 2).transpose(1, 2),
+    "squeezed in place": lambda x: x.unsqueeze(1).squeeze_(1),
 }
 
 
-@pytest.mark.parametrize(("T", "batch"), [(1, 2), (3, 4)])
+@pytest.mark.parametrize(("T", "batch", "max_spikes"), [(1, 2, 2), (3, 4, 2), (3, 4, 1)])
 @pytest.mark.parametrize("way", SAME_SYNAPSES)
-def test_operations_that_keep_spikes_change_no_synapse(way: str, T: int, batch: int) -> None:
+def test_operations_that_keep_spikes_change_no_synapse(
+    way: str, T: int, batch: int, max_spikes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "FIRST_USE", 1)  # whose spikes and events may be one tensor
     inputs = images(batch)
     net = filled(Functional(SAME_SYNAPSES[way], nn.Conv2d(4, 3, 3)))
-    network = convert(net, inputs, T=T, max_spikes=2)
+    network = convert(net, inputs, T=T, max_spikes=max_spikes)
     report = measure_energy(network, inputs)
     # the layer has no padding, so a spike has as many synapses in every channel
     fan = fan_out_by_loops(nn.Conv2d(4, 3, 3), (4, 6, 6))
@@ -69,6 +78,10 @@ def test_operations_that_keep_spikes_change_no_synapse(way: str, T: int, batch: 
     expected = total(counts.flatten(0, 1).double().numpy(), fan)
     assert report.sops * batch == pytest.approx(expected, rel=1e-6)
     assert report.macs == report.ann_macs - fan.sum()
+    events = total(counts.clamp_max(1).flatten(0, 1).double().numpy(), fan)
+    assert report.energy_pj["per_event"] * batch == pytest.approx(
+        0.9 * events + 4.6 * report.macs * batch, rel=1e-6
+    )
 
 
 def test_a_transposed_matrix_keeps_its_spikes() -> None:
