@@ -22,6 +22,8 @@ methods = [
     dict(name="cos", threshold="trained"),
     "snn_calibration_light",
     "burst",
+    dict(name="rate_distortion", budget=1),
+    dict(name="rate_distortion", budget=2),
     "rate_distortion",
 ]
 T = [1, 2, 4, 8, 16, 32]
@@ -29,6 +31,8 @@ seeds = [0]
 exclude = [
     dict(T=[16, 32], method=["srp*", "cos*", "quantized*", "snn*", "burst*", "rate*"]),
     dict(task="mnist_photos", model="resnet20_qcfs8_scratch"),
+    dict(T=[4, 8], method="rate_distortion(budget*"),
+    dict(model=["lenet*", "resnet20_qcfs4", "resnet20_qcfs8"], method="rate_distortion(budget*"),
     dict(  # minutes each; its sister from scratch has them
         task="mnist_photos",
         model=["resnet20_qcfs4", "resnet20_qcfs8"],
