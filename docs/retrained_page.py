@@ -135,11 +135,19 @@ def draw(path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 6.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9.6, 7.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
+    drawn: dict[str, Any] = {}
     for (dataset, base), axes in zip(PLACES, figure.subplots(2, 2).flat, strict=True):
         draw_family(axes, rows_of(dataset, base), base)
         axes.set_title(f"{base} on {dataset}", fontsize=9)
+        handles, labels = axes.get_legend_handles_labels()
+        drawn.update(zip(labels, handles, strict=True))
+    # one for all, below: inside, so many entries would cover points
+    names = sorted(drawn)
+    figure.legend(
+        [drawn[name] for name in names], names, loc="outside lower center", ncols=4, fontsize=7
+    )
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -174,7 +182,6 @@ def draw_family(axes: Any, table: Any, base: str) -> None:
     axes.set_xlabel("µJ an image")
     axes.set_ylabel("accuracy, %")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6)
 
 
 if __name__ == "__main__":
