@@ -75,7 +75,6 @@ exclude = [
         method="snn_calibration_advanced*",
     ),
     dict(T=[1, 8], method="snn_calibration_advanced*"),
-    dict(seed=[1, 2], method="snn_calibration_advanced*"),  # six minutes each
     dict(task=["mnist*", "dvs_mnist_stream"], model=["digit_atss", "digit_fcn"]),
     dict(task=["mnist5k", "mnist_photos"], model=["vgg_small", "pointnet_small"]),
     dict(task="dvs_mnist_stream", model=["lenet", "resnet20", "pointnet_small"]),
