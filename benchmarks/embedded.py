@@ -1,4 +1,4 @@
-# The benchmark that runs anywhere: all embedded sets, small networks, in about 15 minutes.
+# The benchmark that runs anywhere: all embedded sets, small networks, in about 11 minutes.
 #
 # LeNet costs next to nothing: it takes all methods that convert an ordinary network, at T=2 and 4
 # with three seeds. Elsewhere a cell costs T forwards of the test set, so there the main methods run
