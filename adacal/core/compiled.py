@@ -1,8 +1,9 @@
 """The burst scan compiled by numba: all steps of a neuron in one pass over memory.
 
-The one hot file. `adacal.core.kernels` calls it for float32 tensors on a CPU and goes on in plain
-torch wherever it gives None: numba is not there, compiling failed, or its results on a trial differ
-from plain torch in a single bit. On other devices plain torch runs.
+`adacal.core.kernels` calls it for float32 tensors on a CPU and goes on in plain torch wherever it
+gives None: numba is not there, compiling failed, or its results on a trial differ from plain torch
+in a single bit. The loops themselves, the one hot file, are `adacal.core.loops`; on GPUs
+`adacal.core.triton_scan` stands in.
 """
 
 from __future__ import annotations

@@ -77,37 +77,20 @@ def burst_scan(
     >>> counts.flatten().tolist(), membrane.item()
     ([1.0, 2.0, 1.0], 0.25)
     """
-    if tally is not None:
-        return _tallied_scan(current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
+    found = None
+    if not current.is_cuda:
+        found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
+    if found is None and tally is not None:  # added up apart, from counts that are not scaled yet
+        counts, membrane = burst_scan(current, neuron, membrane, out=out, keep=keep)
+        tally.take(counts)
+        return counts.mul_(neuron.threshold) if scaled else counts, membrane
     if current.is_cuda:
         from adacal.core import triton_scan  # loads Triton
 
         found = triton_scan.scan(current, neuron, membrane, out, scaled=scaled, keep=keep)
-    else:
-        found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep)
     if found is not None:
         return found
     return plain_scan(current, neuron, membrane, out=out, scaled=scaled)
-
-
-def _tallied_scan(
-    current: Tensor,
-    neuron: BurstParameters,
-    membrane: Tensor | None,
-    out: Tensor | None,
-    *,
-    scaled: bool,
-    keep: bool,
-    tally: Tally,
-) -> tuple[Tensor, Tensor]:
-    """As `burst_scan`; the tally is filled on the way where the compiled scan runs."""
-    if not current.is_cuda:
-        found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
-        if found is not None:
-            return found
-    counts, membrane = burst_scan(current, neuron, membrane, out=out, keep=keep)
-    tally.take(counts)
-    return counts.mul_(neuron.threshold) if scaled else counts, membrane
 
 
 def plain_scan(

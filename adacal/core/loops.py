@@ -38,7 +38,7 @@ def _burst(
 
     A step is `outer * channels` lines of `row` neurons; those of a line have one threshold, or with
     `by_row` (then there is one channel) each its own. Where `sums` has room, the counts of a step
-    are added up there over samples, each of `size` neurons, with `event` more for each burst.
+    are added up there over samples, each of `size` neurons, with `event` more for each not 0.
     """
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u = np.empty(CHUNK, np.float32)
