@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -41,10 +42,10 @@ def dense(step: Tensor) -> Dense | None:
     return Dense(tuple(order), tuple(step.shape[dim] for dim in order))
 
 
-def like(tensor: Tensor, layout: Dense) -> Tensor:
+def like(tensor: Tensor, layout: Dense, dtype: torch.dtype | None = None) -> Tensor:
     """An empty tensor whose steps lie in memory as a layout says, one after the other."""
     steps = tensor.dim() - len(layout.order)
-    empty = tensor.new_empty(*tensor.shape[:steps], *layout.sizes)
+    empty = tensor.new_empty(*tensor.shape[:steps], *layout.sizes, dtype=dtype)
     places = [steps + layout.order.index(dim) for dim in range(len(layout.order))]
     return empty.permute(*range(steps), *places)
 

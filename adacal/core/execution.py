@@ -46,7 +46,7 @@ class Execution:
             return value
 
         def again(value: Tensor) -> Tensor:
-            return value.repeat(blocks, *[1] * (value.dim() - 1))
+            return torch.cat([value] * blocks)  # which keeps channels-last, as `repeat` does not
 
         def computed() -> Any:
             kwargs = {key: first(value) for key, value in call.kwargs.items()}

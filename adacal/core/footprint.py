@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -18,7 +19,6 @@ class Footprint(TorchDispatchMode):
         peak: largest sum so far, bytes. What an operation takes for itself while it runs (a
             convolution's own buffers) is not seen.
 
-    >>> import torch
     >>> with Footprint() as held:
     ...     _ = torch.zeros(1000).add(1).sum()
     >>> held.peak
@@ -39,9 +39,9 @@ class Footprint(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        given = {_key(value) for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)}
+        given = {_key(value) for value in tree_leaves((args, kwargs)) if _stored(value)}
         for value in tree_leaves(result):
-            if isinstance(value, Tensor) and _key(value) not in given:
+            if _stored(value) and _key(value) not in given:
                 self._hold(value)
         self.peak = max(self.peak, self._live)
         return result
@@ -55,6 +55,11 @@ class Footprint(TorchDispatchMode):
 
     def _drop(self, key: int) -> None:
         self._live -= self._held.pop(key)
+
+
+def _stored(value: Any) -> bool:
+    """Whether a value is a tensor that says where it is; packed weights do not."""
+    return isinstance(value, Tensor) and value.layout is torch.strided
 
 
 def _key(tensor: Tensor) -> int:

@@ -13,15 +13,17 @@ from torch.overrides import TorchFunctionMode
 
 from adacal.core import dimensions, functions, pooling
 from adacal.core.calls import Call, read_call
+from adacal.core.eight_bit import run_pool
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.execution import Execution
 from adacal.core.functions import ActivationCall, Role
 from adacal.core.inputs import blame_inputs
 from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
-from adacal.core.precision import Rounded
+from adacal.core.precision import LayerRunner
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
+from adacal.core.spike_bytes import pooled
 from adacal.core.tape import Kind, Rule, Tape
 from adacal.core.traces import (
     Producer,
@@ -74,7 +76,7 @@ class SpikingMode(TorchFunctionMode):
         meter: Meter | None = None,
         weight_changes: dict[str, Tensor] | None = None,
         state: RunState | None = None,
-        rounded: Rounded | None = None,
+        rounded: LayerRunner | None = None,
         tape: Tape | None = None,
     ) -> None:
         super().__init__()
@@ -200,7 +202,8 @@ class SpikingMode(TorchFunctionMode):
         self.sites.append(site)
         self._note(None if at or single else "fire", site)
         output, tag = self.on_activation(site, rows, replace(trace, producer=None) if at else trace)
-        output = (output.squeeze(1) if single else output).movedim(0, at)
+        if at or single:
+            output = (output.squeeze(1) if single else output).movedim(0, at)
         if self.meter and tag is not None:
             tag = self.meter.placed(tag, site, -1 if single else at)
         if call.inplace:
@@ -231,6 +234,9 @@ class SpikingMode(TorchFunctionMode):
         if known.static and costly:
             self._note("once")
             result, _ = self._execution.once(call)
+        elif call.name in functions.AVERAGE_POOL and self.rounded:
+            self._note("pool")
+            result = run_pool(call)
         else:
             result = call.run()
         dimensions.refuse_mixed_rows(label, call.name, source, result, row_dim)
@@ -299,7 +305,8 @@ class SpikingMode(TorchFunctionMode):
             self._note("once")
             result, _ = self._execution.once(call)
         elif self.layout.steps == 0 or self.max_pool == "step_max":
-            result = call.run()
+            self._note("pool")
+            result = run_pool(call)
         elif self.max_pool == "average":
             self._note(None)
             return self._average_instead(call, known, label)
@@ -307,6 +314,7 @@ class SpikingMode(TorchFunctionMode):
             at = before.row_dim
             self._note("running", Rule(False, at, after, None))
             result = self._execution.running(call, mean=False, dim=at, out_dim=after)
+            pooled(source, result)
         tag = self.meter.follow(label, call, result) if self.meter else None
         return mark_result(result, known, tag=tag)
 

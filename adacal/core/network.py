@@ -24,7 +24,7 @@ from adacal.core.neuron import BurstNeuron
 from adacal.core.passes import run_pass
 from adacal.core.phases import as_fired, require_plain
 from adacal.core.playback import Tapes
-from adacal.core.precision import Precision, Rounded, check_precision
+from adacal.core.precision import LayerRunners, Precision, check_precision
 from adacal.core.sites import OnActivation, Site
 from adacal.core.traces import is_rows, outside_inference_mode
 
@@ -51,10 +51,10 @@ class SpikingNetwork(Converted):
         warmup: first steps of the T whose output is not used; see `adacal.core.phases`.
         sample_shape: shape of one sample (of a stream, of one frame) at conversion, if known.
         folded: paths of layers and of the batch norms that were folded into them.
-        precision: of layers that spikes enter, `float32` or `bfloat16`; those whose weights
-            advanced calibration changed, and all of calibration, are in float32.
+        precision: of layers that spikes enter, `float32`, `bfloat16` or `int8`; those whose
+            weights advanced calibration changed, and all of calibration, are in float32.
         footprints: bytes of one step of one sample, by its shape, where that was measured.
-        rounded: weights in low precision, made once.
+        layer_runners: keep weights in low precision, made once.
         tapes: what passes of this network do, see `adacal.core.passes`.
         unfolded_weights: digest of the ANN's weights before that; empty if nothing was folded.
     """
@@ -96,7 +96,7 @@ class SpikingNetwork(Converted):
         self.unfolded_weights: dict[str, str] = {}
         self.precision: Precision = "float32"
         self.footprints: dict[tuple[int, ...], float] = {}
-        self.rounded = Rounded()
+        self.layer_runners = LayerRunners()
         self.tapes = Tapes()
         self._rates: dict[str, float | None] = {}
 

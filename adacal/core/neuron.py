@@ -21,6 +21,7 @@ from adacal.core.rivals import (
     memory_scan,
     offset_scan,
 )
+from adacal.core.spike_bytes import MOST
 from adacal.core.tally import Tally
 
 Kind = Literal["burst", "capped", "signed"]
@@ -91,6 +92,11 @@ class BurstNeuron:
     def plain_burst(self) -> bool:
         """Whether `burst_scan` is all that it does."""
         return self.kind == "burst" and self.dynamics == "plain"
+
+    @property
+    def fits_bytes(self) -> bool:
+        """Whether what it sends in a step is a number of thresholds that a byte holds."""
+        return not self.is_signed and self.max_spikes <= MOST
 
     @property
     def largest_output(self) -> int:

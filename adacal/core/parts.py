@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 REUSED_BYTES = 16 << 20
 """Size of an activation that glibc's malloc surely hands out again (it maps 32 MB afresh)."""
+BEFORE_CUT_IN_TIME = 3
+"""How many times as large before steps are cut; to go on from them costs more than the pages."""
 OWN_BUFFERS = 1.5
 """How much more than its tensors a forward takes: layers lay their inputs out anew, for one."""
 MEGABYTE = 1 << 20
@@ -62,7 +64,7 @@ def plan(network: SpikingNetwork, inputs: Tensor) -> Parts:
         most = max(1, REUSED_BYTES // (largest * inputs.element_size()))
     least = T if network.warmup else 1
     if network.memory_mb is None:
-        return Parts(samples=max(1, most // T), steps=min(T, max(least, most)))
+        return Parts(samples=max(1, most // T), steps=min(T, max(least, BEFORE_CUT_IN_TIME * most)))
     check_number("memory_mb", network.memory_mb, 0, above=True, example=4096)
     row = _bytes_of_a_row(network, inputs)
     rows = int(network.memory_mb * MEGABYTE / row)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from adacal.core.energy import EnergyMeter
@@ -16,6 +17,7 @@ from adacal.core.neuron import NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.playback import Replay
 from adacal.core.sites import OnActivation, Site
+from adacal.core.spike_bytes import attach
 from adacal.core.tally import Tally
 from adacal.core.traces import Trace, outside_inference_mode, set_trace
 
@@ -44,7 +46,7 @@ def run_pass(
     Raises:
         UnsupportedModelError: the network calls other functions than at conversion.
     """
-    rounded = network.rounded if network.precision == "bfloat16" else None
+    rounded = network.layer_runners.of(network.precision)
     rows, tape, key = make_rows(), None, None
     if meter is None and not network.weight_changes:
         key = _kind_of_pass(network, rows, layout, state)
@@ -112,17 +114,26 @@ def _fire(
         own = current if site.inplace else None
         if trace.static and own is None:
             current = current[:1].expand_as(current)
-        if meter is None:
+        as_bytes = network.precision == "int8" and neuron.fits_bytes
+        if meter is None and not as_bytes:
             return neuron.output(current, network.T, memory, own).flatten(0, 1), None
-        fired = as_fired(site, neuron)
+        tally, tag = Tally(layout.batch, sums=meter is not None, as_bytes=as_bytes), None
         if neuron.plain_burst:
-            tally = Tally(layout.batch)
             output = neuron.output(current, network.T, memory, own, tally=tally)
             theta = neuron.parameters(current[0], network.T).threshold
-            return output.flatten(0, 1), meter.tallied(fired, tally, output.shape, theta)
-        counts, theta = neuron.scan(current, network.T, memory)
-        tag = meter.fired(fired, counts, theta)
-        return neuron.received(counts, memory).mul_(theta).flatten(0, 1), tag
+            if meter is not None:
+                tag = meter.tallied(as_fired(site, neuron), tally, output.shape, theta)
+        else:
+            counts, theta = neuron.scan(current, network.T, memory)
+            if meter is not None:
+                tag = meter.fired(as_fired(site, neuron), counts, theta)
+            if as_bytes:
+                tally.counts = counts.to(torch.uint8)
+            output = neuron.received(counts, memory).mul_(theta)
+        rows = output.flatten(0, 1)
+        if tally.counts is not None:
+            attach(rows, site.name, tally.counts.flatten(0, 1), theta, neuron.max_spikes)
+        return rows, tag
 
     return fire
 

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from adacal.core.calls import Call, read_call
+from adacal.core.eight_bit import run_pool
 from adacal.core.execution import Execution
 from adacal.core.functions import Role, role_of
 from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
-from adacal.core.precision import Rounded
+from adacal.core.precision import LayerRunner
 from adacal.core.sites import OnActivation, Site
+from adacal.core.spike_bytes import pooled
 from adacal.core.tape import Entry, Rule, Seen, Tape
 from adacal.core.traces import into, known_of, set_trace, trace_of, traced_tensors
 
@@ -49,7 +51,7 @@ class Replay(TorchFunctionMode):
         on_activation: OnActivation,
         *,
         state: RunState | None = None,
-        rounded: Rounded | None = None,
+        rounded: LayerRunner | None = None,
     ) -> None:
         super().__init__()
         self.tape = tape
@@ -121,9 +123,14 @@ class Replay(TorchFunctionMode):
         if entry.kind == "rounded":
             assert self.rounded is not None
             return self.rounded.run(call)
+        if entry.kind == "pool":
+            return run_pool(call)
         assert isinstance(entry.detail, Rule)
         mean, dim, out_dim, label = (getattr(entry.detail, name) for name in Rule.__slots__)
-        return self._execution.running(call, mean=mean, dim=dim, out_dim=out_dim, label=label)
+        result = self._execution.running(call, mean=mean, dim=dim, out_dim=out_dim, label=label)
+        if not mean:
+            pooled(call.args[0], result)
+        return result
 
     def _neurons(self, site: Site, rows: Tensor) -> Tensor:
         trace = trace_of(rows)

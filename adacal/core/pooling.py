@@ -157,6 +157,30 @@ def average_version(call: Call, rows: Tensor) -> Tensor:
     return pool(rows, windows.kernel, windows.stride, windows.padding, windows.ceil_mode)
 
 
+def elements_averaged(call: Call, source: Tensor) -> int | None:
+    """How many elements each result of an average pool is the mean of; None if they differ.
+
+    >>> import torch
+    >>> elements_averaged(Call(F.avg_pool2d, "avg_pool2d", (None, 2)), torch.ones(1, 1, 4, 4))
+    4
+    """
+    axes = pooled_axes(call.name)
+    if "adaptive" in call.name:
+        given = call.argument(1, "output_size")
+        wanted = (given,) * axes if isinstance(given, int) else tuple(given)
+        lengths = source.shape[-axes:]
+        sizes = [size or length for length, size in zip(lengths, wanted, strict=True)]
+        if any(length % size for length, size in zip(lengths, sizes, strict=True)):
+            return None
+        return math.prod(lengths) // math.prod(sizes)
+    windows = _windows(call)
+    divisor = call.argument(6, "divisor_override") if axes > 1 else None
+    counted = not any(windows.padding) or call.argument(5, "count_include_pad", True)
+    if windows.ceil_mode or divisor is not None or not counted:
+        return None
+    return math.prod(windows.kernel)
+
+
 def window_sum(call: Call) -> Callable[[Tensor], Tensor]:
     """Returns the function that gives each window of a pool the sum of its elements.
 

@@ -1,23 +1,31 @@
-"""Convolutions and linear layers of the spiking stream in bfloat16; everything else in float32.
+"""Layers of the spiking stream in bfloat16 or in 8 bits; everything else in float32.
 
 Spikes are small whole numbers of thresholds, so that a bfloat16, of 8 significant bits, loses less
 of them than of activations; what it rounds are weights, thresholds and currents, each by at most
-0.4 %. Sums are kept in float32 by the processor.
+0.4 %. Sums are kept in float32 by the processor. On 8 bits see `adacal.core.eight_bit`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from adacal.core.calls import Call
 from adacal.core.checks import check_choice
+from adacal.core.eight_bit import EightBit, trouble
 from adacal.core.errors import ConfigError
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
+
+
+class LayerRunner(Protocol):
+    """Runs layers in low precision."""
+
+    def run(self, call: Call) -> Tensor:
+        """Makes the call of a layer and returns float32."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -28,6 +36,10 @@ def check_precision(precision: str, device: torch.device) -> None:
             "precision='bfloat16' needs a processor that multiplies bfloat16 (AVX512_BF16 or AMX) "
             "and this one does not, so it would be slower; leave it at 'float32'"
         )
+    if precision == "int8":
+        found = trouble() if device.type == "cpu" else f"it runs on a CPU, not on '{device.type}'"
+        if found:
+            raise ConfigError(f"precision='int8' cannot be had here ({found}); take 'float32'")
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -40,6 +52,29 @@ def has_bfloat16(device: torch.device) -> bool:
         if hasattr(torch.cpu, name)
     ]
     return any(supported() for supported in found)
+
+
+def has_int8(device: torch.device) -> bool:
+    """Whether a device runs layers in 8 bits."""
+    return device.type == "cpu" and not trouble()
+
+
+class LayerRunners:
+    """Those of a network, made when they are asked for; each keeps weights for the next run."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, LayerRunner] = {}
+
+    def __reduce__(self) -> tuple[type[LayerRunners], tuple[()]]:
+        return LayerRunners, ()  # a copy of the network makes its own
+
+    def of(self, precision: Precision) -> LayerRunner | None:
+        """Returns what runs layers in a precision; None where they run as they are."""
+        if precision == "float32":
+            return None
+        if precision not in self._made:
+            self._made[precision] = Rounded() if precision == "bfloat16" else EightBit()
+        return self._made[precision]
 
 
 class Rounded:

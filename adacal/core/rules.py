@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adacal.core.compiled import running_sums
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.layout import Layout, RuleState
 from adacal.core.nests import map_tensors
@@ -63,7 +64,7 @@ def apply_rule(
         reference, steps = layout.split(tensor, where, dim)
         if alone:
             return tensor.clone() if mean else tensor  # a function may overwrite it
-        total = torch.cat([piece.cumsum(0) for piece in steps.split(pieces)])
+        total = _joined([running_sums(piece) for piece in steps.split(pieces)])
         if state is not None and state.inputs:
             total = total + state.inputs[len(cumulated)]
         cumulated.append(total[-1])
@@ -88,7 +89,7 @@ def apply_rule(
         start = torch.zeros_like(total[:1])
         starts = [start if first is None else first.unsqueeze(0), start]
         parts = zip(total.split(pieces), starts, strict=False)
-        change = torch.cat([part.diff(dim=0, prepend=start) for part, start in parts])
+        change = _joined([part.diff(dim=0, prepend=start) for part, start in parts])
         return layout.join(reference, change, out_dim)
 
     def differs(tensor: Tensor) -> bool:
@@ -104,6 +105,10 @@ def apply_rule(
         state.step += layout.steps
         state.inputs, state.outputs = cumulated, emitted
     return out
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _counts(before: int, pieces: list[int], warmup: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tally: the spikes of a site, summed over samples; all that counting energy reads of them."""
+"""Tally: the spikes of a site summed over samples, all that counting reads, and as bytes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ CACHED = 1 << 17
 
 @dataclass
 class Tally:
-    """Takes the spikes of a scan; a compiled scan adds them up while it has them at hand.
+    """Takes the spikes of a scan; a compiled scan does that while it has them at hand.
 
     Attributes:
         batch: samples B in a step.
+        sums: whether they are added up.
+        as_bytes: whether they are kept as bytes.
         spikes: shape [steps*m, C, *] once they are taken, where the counts are [steps, B*m, C, *];
             each of the k spikes of a burst counts.
         events: as `spikes`, a burst counts once; may be the same tensor where φ is 1.
+        counts: uint8, shape of the counts, once they are taken.
     """
 
     batch: int
+    sums: bool = True
+    as_bytes: bool = False
     spikes: Tensor | None = None
     events: Tensor | None = None
+    counts: Tensor | None = None
 
     @property
     def both(self) -> tuple[Tensor, Tensor]:
@@ -34,8 +40,11 @@ class Tally:
 
     def take(self, counts: Tensor) -> None:
         """Adds counts up, shape [steps, B*m, C, *], whole numbers, none negative."""
-        sums = spikes_and_events(counts.flatten(0, 1), counts.shape[0], self.batch)
-        self.spikes, self.events = sums
+        if self.as_bytes:
+            self.counts = counts.to(torch.uint8)
+        if self.sums:
+            sums = spikes_and_events(counts.flatten(0, 1), counts.shape[0], self.batch)
+            self.spikes, self.events = sums
 
 
 def per_step(rows: Tensor, steps: int, batch: int, row_dim: int = 0) -> Tensor:

@@ -18,8 +18,9 @@ from torch import Tensor
 from adacal.core.sites import Site
 from adacal.core.traces import Trace, trace_of
 
-Kind = Literal["plain", "once", "rounded", "running", "fire"]
-"""How a call was run: as it is; for one block; in low precision; by a temporal rule; by neurons."""
+Kind = Literal["plain", "once", "rounded", "pool", "running", "fire"]
+"""How a call was run: as it is; for one block; in low precision; as a pool of spikes; by a temporal
+rule; by neurons."""
 _VALUES = (
     int, float, str, bool, type(None), type(Ellipsis), slice,
     torch.dtype, torch.device, torch.memory_format, torch.layout,

@@ -13,6 +13,7 @@ from torch import Tensor
 from adacal.core import dimensions, functions
 from adacal.core.calls import Call
 from adacal.core.products import product_of
+from adacal.core.spike_bytes import hand_over
 
 _ATTRIBUTE = "_adacal_trace"
 
@@ -144,6 +145,7 @@ def into(input: Tensor, output: Tensor) -> Tensor:
     same = all(size == 1 or step == other for size, step, other in places)
     if not (same and input.data_ptr() == output.data_ptr()):
         input.copy_(output)
+    hand_over(output, input)
     return input
 
 

@@ -1,4 +1,4 @@
-"""What does bfloat16 change: accuracy and spikes of a trained, converted ResNet-20?"""
+"""What do bfloat16 and 8 bits change: accuracy and spikes of a trained, converted ResNet-20?"""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from torch import Tensor
 import adacal
 from adacal.core.energy import EnergyMeter
 from adacal.core.network import SpikingNetwork
+from adacal.core.precision import has_bfloat16, has_int8
 from adacal.suite.registry import TASKS, build, load_tasks
 
 Batches = list[tuple[Tensor, Tensor]]
 
 
 def main() -> None:
-    """Runs calibration and test samples in both precisions at each T."""
+    """Runs calibration and test samples in each precision at each T."""
     options = _options()
     torch.set_num_threads(options.threads)
     load_tasks()
@@ -65,7 +66,7 @@ def _rows(ann: Any, calibration: Batches, test: Batches, steps: list[int]) -> It
     for T in steps:
         network = adacal.convert(ann, calibration[0][0][:2], T=T, max_spikes=4)
         network.calibrate([inputs for inputs, _ in calibration], "light")
-        for precision in ("float32", "bfloat16"):
+        for precision in _precisions():
             network.precision = precision  # type: ignore[assignment]
             meter = EnergyMeter()
             row = {"T": T, "precision": precision, "calibration": _accuracy(network, calibration)}
@@ -74,6 +75,12 @@ def _rows(ann: Any, calibration: Batches, test: Batches, steps: list[int]) -> It
             row["median_s"] = time.perf_counter() - begin
             report = meter.report()
             yield {**row, "spikes": report.spikes, "sops": report.sops}
+
+
+def _precisions() -> list[str]:
+    cpu = torch.device("cpu")
+    there = {"bfloat16": has_bfloat16(cpu), "int8": has_int8(cpu)}
+    return ["float32", *(name for name, can in there.items() if can)]
 
 
 def _accuracy(network: SpikingNetwork, batches: Batches, meter: EnergyMeter | None = None) -> float:

@@ -3,7 +3,7 @@
 Every row is the time of one run of T steps, divided by T and by the time of one forward of the ANN
 (batch norms folded, inference mode, channels-last where that is faster) on the same batch. `as
 recorded` is what `adacal run` does, to the bit; `folded` has folded batch norms and the layout of
-memory that the ANN has, `bfloat16` also runs its layers in that precision.
+memory that the ANN has, `bfloat16` and `int8` also run their layers in that precision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from timing import Row, interleaved
 
 import adacal
 from adacal.core.network import SpikingNetwork
-from adacal.core.precision import has_bfloat16
+from adacal.core.precision import has_bfloat16, has_int8
 from adacal.suite.session import computing
 
 
@@ -73,12 +73,15 @@ def _measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     clearly = first[1].median_s < 0.95 * first[0].median_s  # not by chance
     faster = case.channels_last() if clearly else case
     steps: dict[str, int] = {}
-    gaps = {"folded": 0.0, "bfloat16": 0.0}
+    gaps = {"folded": 0.0, "bfloat16": 0.0, "int8": 0.0}
     for T in options.steps:
         networks = {"as recorded": _network(case, T), "folded": _network(faster, T, fold=True)}
         if has_bfloat16(case.inputs.device):
             networks["bfloat16"] = _network(faster, T, fold=True)
             networks["bfloat16"].precision = "bfloat16"
+        if has_int8(case.inputs.device):
+            networks["int8"] = _network(faster, T, fold=True)
+            networks["int8"].precision = "int8"
         found = {name: network(case.inputs) for name, network in networks.items()}
         for name, network in networks.items():
             functions[f"T={T}, {name}"] = lambda network=network: network(case.inputs)
@@ -129,7 +132,7 @@ def _ratio(row: Row, steps: dict[str, int], ann_s: float) -> float:
 
 def _show(found: dict[str, Any]) -> None:
     print(f"{found['case']}, batch {found['batch']}, {found['pixels']} px, max_spikes=4", end="")
-    print("; folded and bfloat16 in channels-last" if found["channels-last"] else "")
+    print("; folded, bfloat16 and int8 in channels-last" if found["channels-last"] else "")
     gaps = ", ".join(f"{name} {gap:.1e}" for name, gap in found["largest gap"].items())
     print(f"  largest gap to the outputs as recorded, as a share of the largest: {gaps}")
     print(f"  {'what':<32}{'median s':>10}{'min':>9}{'max':>9}{'/ (T ANN)':>11}")

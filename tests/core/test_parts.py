@@ -134,7 +134,8 @@ def test_large_images_run_few_steps_at_once_where_memory_is_mapped_afresh(
     network, inputs = everything_network(T=5), dyadic((3, 2, 8, 8), 1)
     whole, expected = network.steps(inputs), network.predict(inputs).output
     assert plan(network, inputs).steps == 5
-    monkeypatch.setattr(parts, "REUSED_BYTES", 3 * 4 * 4 * 8 * 8)  # the first layer's, three times
+    monkeypatch.setattr(parts, "REUSED_BYTES", 4 * 4 * 8 * 8)  # the first layer's
+    assert parts.BEFORE_CUT_IN_TIME == 3
     assert plan(network, inputs) == Parts(samples=1, steps=3)
     assert torch.equal(network.steps(inputs), whole)
     assert torch.equal(network.predict(inputs, EnergyMeter()).output, expected)
