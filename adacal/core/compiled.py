@@ -9,7 +9,6 @@ in a single bit. The loops themselves, the one hot file, are `adacal.core.loops`
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 from collections.abc import Callable
@@ -18,11 +17,14 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from adacal.core.dense import Dense, along, dense, like
+from adacal.core.byte_sums import Bytes
+from adacal.core.dense import Dense, along, dense, like, memory_of
 from adacal.core.loops import CHUNK, Scan, compile_burst, compile_sums
+from adacal.core.spike_bytes import MOST
 from adacal.core.tally import Tally
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ SWITCH = "ADACAL_SCAN"
 """Environment variable; `plain` leaves the compiled scan out."""
 FIRST_USE = 1 << 18
 """Elements of a current from which the compiler is loaded, once; from then on it takes all."""
-_SHORT = 64
+_SHORT = 256
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 _PER_THREAD = 1 << 20
 """Elements that are worth a thread of their own, which takes some 0.15 ms to start."""
@@ -70,7 +72,7 @@ def running_sums(steps: Tensor) -> Tensor:
     if kernel is None or layout is None:
         return steps.cumsum(0)
     total = like(steps, layout)
-    arguments = _memory(steps, layout), steps.stride(0), _memory(total, layout), total.stride(0)
+    arguments = memory_of(steps, layout), steps.stride(0), memory_of(total, layout), total.stride(0)
     size = steps[0].numel()
     parts = max(1, min(torch.get_num_threads(), steps.numel() // _PER_THREAD))
     _in_threads(lambda share: kernel(*arguments, len(steps), *share), _equal(size, parts))
@@ -162,30 +164,29 @@ def _run(
     layout, steps = plan.layout, current.shape[0]
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
         return None
-    sums = None
-    if tally is not None and tally.sums:
-        sums = _Sums(tally, plan, current, neuron.max_spikes)
-    if sums is not None and not sums.possible:
+    if tally is not None and neuron.max_spikes > MOST:
         return None
     counts = like(current, layout) if out is None else out
     codes, code_step = _NO_BYTES, 0
-    if tally is not None and tally.as_bytes:
-        tally.counts = like(current, layout, torch.uint8)
-        codes, code_step = _memory(tally.counts, layout), tally.counts.stride(0)
+    taken = None if tally is None else like(current, layout, torch.uint8)
+    if taken is not None:
+        codes, code_step = memory_of(taken, layout), taken.stride(0)
     start, potential, memory = plan.start, _NOTHING, _NO_NUMBERS
     if membrane is not None or start is None or keep:
         potential = like(current[0], layout)
-        memory = _memory(potential, layout)
+        memory = memory_of(potential, layout)
     if membrane is not None or start is None:  # goes on from there, or starts place by place
         potential.copy_(neuron.initial_potential if membrane is None else membrane)
         start = _NO_NUMBERS
-    arguments = (
-        _memory(current, layout),
+    before = (
+        memory_of(current, layout),
         current.stride(0) if steps > 1 else 0,
-        _memory(counts, layout),
+        memory_of(counts, layout),
         counts.stride(0) if steps > 1 else 0,
         codes,
         code_step,
+    )
+    behind = (
         memory,
         plan.threshold,
         plan.shift,
@@ -197,92 +198,20 @@ def _run(
         plan.by_row,
         scaled,
     )
-    _spread(kernel, arguments, plan.outer, current.numel(), sums)
+    parts = max(1, min(torch.get_num_threads(), plan.outer, current.numel() // _PER_THREAD))
+    totals = np.zeros((parts, steps, 2), np.int64)
+    _in_threads(
+        lambda share: kernel(*before, share[0], *behind, *share[1]),
+        list(zip(totals, _equal(plan.outer, parts), strict=True)),
+    )
+    if tally is not None and taken is not None:
+        tally.fill(Bytes(taken, layout, codes), totals.sum(0).tolist())
     return counts, potential
 
 
 _NOTHING = torch.empty(0)
 _NO_NUMBERS = _NOTHING.numpy()
 _NO_BYTES = _NOTHING.to(torch.uint8).numpy()
-_NO_SUMS = (_NO_NUMBERS, 0.0, 1)
-
-
-_Share = tuple[tuple[Any, float, int], list[tuple[int, int]]]
-"""What a thread does: where it adds spikes up, and which lines it walks through."""
-
-
-class _Sums:
-    """Where a scan adds spikes up, shared among threads so that none writes where another does.
-
-    Spikes and bursts are added up in one number, of which a burst is worth more than all spikes.
-
-    Args:
-        tally: takes the sums.
-        plan: how the current is walked through.
-        current: what is scanned, shape [steps, B*m, C, *].
-        max_spikes: φ.
-    """
-
-    def __init__(self, tally: Tally, plan: _Plan, current: Tensor, max_spikes: int) -> None:
-        batch = tally.batch
-        self._tally = tally
-        self._layout = plan.layout
-        self._outer = plan.outer
-        self._steps = current.shape[0]
-        self._rows = current.shape[1] // batch
-        self._size = current[0].numel() // batch
-        self._event = 2 ** (batch * max_spikes).bit_length() if max_spikes > 1 else 0
-        self._memory = current.new_empty(0)
-        exact = batch * (self._event + max_spikes) <= 1 << 24  # as whole numbers in float32
-        self.possible = exact and self._layout.order[0] == 0 and self._outer % batch == 0
-
-    def shares(self, threads: int) -> list[_Share]:
-        """Returns what each thread does; their sums take no more memory than the counts."""
-        batch = self._tally.batch
-        apart = self._outer // batch
-        if min(threads, apart) > batch:  # each takes some neurons of every sample
-            own = 1
-            shares = _equal(apart, min(threads, apart))
-            ranges = [[(s * apart + a, s * apart + b) for s in range(batch)] for a, b in shares]
-        else:
-            own = min(threads, batch)
-            ranges = [[share] for share in _equal(self._outer, own)]
-        self._memory = self._memory.new_zeros(own, self._steps * self._size)
-        rows = [row.numpy() for row in self._memory]
-        sums = [(rows[part % own], float(self._event), self._size) for part in range(len(ranges))]
-        return list(zip(sums, ranges, strict=True))
-
-    def end(self) -> None:
-        """Gives the sums of all threads to the tally."""
-        both = self._memory[0] if len(self._memory) == 1 else self._memory.sum(0)
-        sizes = self._rows, *self._layout.sizes[1:]
-        places = [1 + self._layout.order.index(dim) for dim in range(len(sizes))]
-        laid = both.unflatten(0, (self._steps, *sizes)).permute(0, *places)
-        spikes = events = laid.flatten(0, 1).contiguous()
-        if self._event:
-            events = (spikes * (1 / self._event)).floor_()
-            spikes -= events * self._event
-        self._tally.spikes, self._tally.events = spikes, events
-
-
-def _spread(
-    kernel: Scan, arguments: tuple[Any, ...], outer: int, elements: int, sums: _Sums | None
-) -> None:
-    """Shares the rows among as many threads as torch uses; the caller's is one of them."""
-    parts = max(1, min(torch.get_num_threads(), outer, elements // _PER_THREAD))
-    if sums is None:
-        shares: list[_Share] = [(_NO_SUMS, [share]) for share in _equal(outer, parts)]
-    else:
-        shares = sums.shares(parts)
-
-    def walk(share: _Share) -> None:
-        own, ranges = share
-        for begin, end in ranges:
-            kernel(*arguments, *own, begin, end)
-
-    _in_threads(walk, shares)
-    if sums is not None:
-        sums.end()
 
 
 def _in_threads(walk: Callable[[Any], None], shares: list[Any]) -> None:
@@ -303,14 +232,6 @@ def _equal(total: int, parts: int) -> list[tuple[int, int]]:
 
 def _foreign(value: Tensor | None) -> bool:
     return value is not None and (value.dtype is not torch.float32 or value.device.type != "cpu")
-
-
-def _memory(tensor: Tensor, layout: Dense) -> Any:
-    """All memory of a tensor as a flat numpy array."""
-    step = math.prod(layout.sizes)
-    steps = tensor.shape[0] if tensor.dim() > len(layout.order) else 1
-    span = step + (steps - 1) * (tensor.stride(0) if steps > 1 else 0)
-    return tensor.detach().as_strided((span,), (1,)).numpy()
 
 
 @lru_cache(maxsize=1)
@@ -355,10 +276,9 @@ def _agrees(kernel: Scan) -> bool:
     neuron = BurstParameters(
         threshold=threshold, max_spikes=3, shift=threshold / 7, initial_potential=threshold / 2
     )
-    found_sums, wanted_sums = Tally(3), Tally(3)
-    found = _run(kernel, current, neuron, None, None, scaled=False, tally=found_sums)
+    tally = Tally(3)
+    found = _run(kernel, current, neuron, None, None, scaled=False, tally=tally)
     wanted = plain_scan(current, neuron)
-    if found is None or not all(map(torch.equal, found, wanted)):
+    if found is None or tally.counts is None or not all(map(torch.equal, found, wanted)):
         return False
-    wanted_sums.take(wanted[0])
-    return all(map(torch.equal, found_sums.both, wanted_sums.both))
+    return torch.equal(tally.counts.float(), wanted[0])

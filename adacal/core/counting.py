@@ -15,13 +15,14 @@ from torch import Tensor
 
 from adacal.core import synapses, tags
 from adacal.core.analogue import count_part, keep_analogue
+from adacal.core.byte_sums import Weights
 from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.products import product_of
 from adacal.core.sites import Site
 from adacal.core.synapses import FanOuts
 from adacal.core.tags import Tag
-from adacal.core.tally import Tally, per_step
+from adacal.core.tally import ONE, Sums, Tally, per_step
 from adacal.core.traces import all_static, known_of, trace_of
 
 
@@ -110,20 +111,21 @@ class SynapseCounter:
             shape: of the counts, [steps, B*m, C, *].
             threshold: θ, broadcastable to one step.
         """
-        rows, events = tally.both
         count = self.layers[site.name]
-        count.spikes += float(rows.sum())
-        count.events += float(events.sum())
+        for spikes, events in tally.totals(shape[0]):
+            count.spikes += spikes
+            count.events += events
         neurons = math.prod(shape[1:])
         if self._first_step == 0:
             count.neurons += neurons
         count.neuron_steps += neurons * shape[0]
         if self.keep_graph:
-            rows = rows.detach().requires_grad_()
-            self.leaves[site.name] = rows
+            leaf = tally.spikes.detach().requires_grad_()
+            self.leaves[site.name] = leaf
+            tally = Tally.of(leaf, tally.events)
         # of changes the receiver makes values that are no whole number of thresholds
         scale = None if site.coding == "changes" else threshold
-        return Tag(spikes=rows, events=events, scale=scale, coding=site.coding)
+        return Tag(tally=tally, scale=scale, coding=site.coding)
 
     def activated(self, site: Site, rows: Tensor) -> None:
         """Takes the activations of a site that computes as in the ANN."""
@@ -141,7 +143,7 @@ class SynapseCounter:
         events = per_step((rows != 0).to(rows.dtype), layout.blocks, layout.batch)
         self.layers[name].spikes += float(spikes.sum())
         self.layers[name].events += float(events.sum())
-        return Tag(spikes=spikes, events=events)
+        return Tag(tally=Tally.of(spikes, events))
 
     # the Meter protocol -----------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class SynapseCounter:
             self._spend(where, source, shape)
         return tag
 
-    def synapse(self, where: str, call: Call, result: Any) -> None:
+    def synapse(self, where: str, call: Call) -> None:
         """Counts a convolution or linear layer: SOPs for spikes, MACs for analogue inputs."""
         self._count(where, call, call.args[0], self._fan_outs.of(call))
 
@@ -174,7 +176,7 @@ class SynapseCounter:
         if fan_out is None:
             self.analogue(where, call, result)
         else:
-            self._count(where, call, sources[0], tags.one_row(sources[0], fan_out))
+            self._count(where, call, sources[0], Weights(tags.one_row(sources[0], fan_out)))
 
     def analogue(self, where: str, call: Call, result: Any) -> None:
         """Counts the MACs of products between two activations; other functions cost none."""
@@ -215,17 +217,18 @@ class SynapseCounter:
 
     def _spend(self, where: str, source: Tensor, shape: torch.Size) -> None:
         """Adds an accumulate for each element of a sum, of that shape, that a spike reaches."""
-        steps = self._steps(source)
-        if tags.tag_of(source) is not None and steps:
-            copies = math.prod(shape) / source.numel()
-            self._add_sops(where, source, tags.one_row(source, copies), steps)
+        steps, tag = self._steps(source), tags.tag_of(source)
+        if tag is not None and steps:
+            copies = math.prod(shape) // source.numel()
+            weight = ONE if copies == 1 else Weights(torch.full((1,), float(copies)))
+            self._add_sops(where, source, tag.tally, weight, steps)
 
-    def _count(self, where: str, call: Call, source: Tensor, fan_out: Tensor) -> None:
+    def _count(self, where: str, call: Call, source: Tensor, fan_out: Weights) -> None:
         """Counts a layer; `fan_out` has a single row in the dimension of the source's rows."""
         layout = self._active()
         trace = known_of(source)
         count = self.layers[where]
-        connections = float(fan_out.sum()) * (source.shape[trace.row_dim] // layout.blocks)
+        connections = fan_out.total * (source.shape[trace.row_dim] // layout.blocks)
         if self._first_step == 0:
             count.ann_macs += connections
         steps = self._steps(source)
@@ -235,39 +238,34 @@ class SynapseCounter:
         if tag is None:
             count.macs += connections * steps
             return
-        events = self._add_sops(where, source, fan_out, steps)
+        events = self._add_sops(where, source, tag.tally, fan_out, steps)
         if synapses.counted_by_reference(call):
             count.reference_sops += events * synapses.groups(call)
         if tag.analogue is not None:
-            analogue = _weighted(tag.analogue, fan_out, trace.row_dim).sum()
-            count.macs += float(analogue) * layout.batch
+            mask = Tally.of(tag.analogue, tag.analogue)
+            analogue = mask.weighed(fan_out, layout.blocks, trace.row_dim)
+            count.macs += sum(macs for macs, _ in analogue) * layout.batch
 
-    def _add_sops(self, where: str, source: Tensor, fan_out: Tensor, steps: int) -> float:
+    def _add_sops(
+        self, where: str, source: Tensor, tally: Tally, weights: Weights, steps: int
+    ) -> float:
         """Adds the accumulates of the first `steps` steps; returns those of events."""
-        blocks, trace = self._active().blocks, known_of(source)
-        tag, at = trace.tag, trace.row_dim
-        spikes = _weighted(tag.spikes, fan_out, at).reshape(blocks, -1)
-        by_step = spikes.sum(1)[:steps]
+        blocks, at = self._active().blocks, known_of(source).row_dim
         if self.keep_graph:
-            total = by_step.sum()
+            graph = tally.graph(weights, blocks, at)
+            total = graph[:steps, 0].sum()
             self.total = total if self.total is None else self.total + total
-        count = self.layers[where]
-        for step, value in enumerate(by_step.detach().tolist()):
-            self.sops_by_step[self._first_step + step] += value
-            count.sops += value
-        bursts = spikes
-        if tag.events is not tag.spikes:
-            bursts = _weighted(tag.events, fan_out, at).reshape(blocks, -1)
-        events = float(bursts[:steps].detach().sum())
+            both: Sums = graph.detach().tolist()
+        else:
+            both = tally.weighed(weights, blocks, at)
+        count, events = self.layers[where], 0.0
+        for step, (sops, event_sops) in enumerate(both[:steps]):
+            self.sops_by_step[self._first_step + step] += sops
+            count.sops += sops
+            events += event_sops
         count.event_sops += events
         return events
 
     def _active(self) -> Layout:
         assert self._layout is not None, "begin() comes before counting"
         return self._layout
-
-
-def _weighted(companion: Tensor, fan_out: Tensor, row_dim: int) -> Tensor:
-    """Spikes times fan-out, one number a row."""
-    weighted = (companion * fan_out.to(companion)).movedim(row_dim, 0)
-    return weighted.reshape(weighted.shape[0], -1).sum(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,3 +57,11 @@ def along(value: Tensor | None, step: Tensor) -> set[int]:
         return set()
     missing = step.dim() - value.dim()
     return {missing + dim for dim, size in enumerate(value.shape) if size > 1}
+
+
+def memory_of(tensor: Tensor, layout: Dense) -> Any:
+    """All memory of a tensor with such steps, or of one such step, as a flat numpy array."""
+    step = math.prod(layout.sizes)
+    steps = tensor.shape[0] if tensor.dim() > len(layout.order) else 1
+    span = step + (steps - 1) * (tensor.stride(0) if steps > 1 else 0)
+    return tensor.detach().as_strided((span,), (1,)).numpy()

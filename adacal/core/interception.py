@@ -245,27 +245,27 @@ class SpikingMode(TorchFunctionMode):
         return mark_result(result, known, call.args, tag)
 
     def _synaptic(self, call: Call) -> Tensor:
-        module = self._names.module
-        dimensions.refuse_windows_over_rows(
-            self._names.label(call.name), call, known_of(call.traced[0]).row_dim
-        )
+        module, label = self._names.module, self._names.label(call.name)
+        dimensions.refuse_windows_over_rows(label, call, known_of(call.traced[0]).row_dim)
         self.synaptic_calls[module] += 1
         change = self.weight_changes.get(module) if self.layout.steps else None
         static = all_static(call.traced)
-        fresh = True
+        once = static and change is None
+        if self.meter and not once:
+            self.meter.synapse(label, call)
         if change is not None:
             self._note(None)
             result = self._execution.with_changed_weight(call, change)
-        elif static:
+        elif once:
             self._note("once")
             result, fresh = self._execution.once(call)
+            if self.meter and fresh:
+                self.meter.synapse(label, call)
         elif self.rounded:
             self._note("rounded")
             result = self.rounded.run(call)
         else:
             result = call.run()
-        if self.meter and fresh:
-            self.meter.synapse(self._names.label(call.name), call, result)
         producer = Producer(
             module=module, function=call.function, args=call.args, kwargs=call.kwargs
         )

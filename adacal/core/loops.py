@@ -17,11 +17,10 @@ def compile_burst() -> Scan:
     """Returns the loops of `_burst` as machine code; compiled once and kept on disk."""
     import numba
 
-    f, b, n = numba.float32[::1], numba.uint8[::1], numba.int64
+    f, b, n, n2 = numba.float32[::1], numba.uint8[::1], numba.int64, numba.int64[:, ::1]
     signature = numba.void(
-        f, n, f, n, b, n, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, f, numba.float32,
-        n, n, n,
-    )  # fmt: skip
+        f, n, f, n, b, n, n2, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, n, n
+    )
     return _compile(signature, _burst)
 
 
@@ -31,6 +30,24 @@ def compile_sums() -> Scan:
 
     f, n = numba.float32[::1], numba.int64
     return _compile(numba.void(f, n, f, n, n, n, n), _sums)
+
+
+def compile_weigh() -> Scan:
+    """Returns the loops of `_weigh` as machine code."""
+    import numba
+
+    n = numba.int64
+    return _compile(
+        numba.void(numba.uint8[::1], n, n, n, numba.int32[::1], n, numba.int64[:, ::1]), _weigh
+    )
+
+
+def compile_add_up() -> Scan:
+    """Returns the loops of `_add_up` as machine code."""
+    import numba
+
+    f, n = numba.float32[::1], numba.int64
+    return _compile(numba.void(numba.uint8[::1], n, n, n, n, f, f), _add_up)
 
 
 def _compile(signature: Any, loops: Scan) -> Scan:
@@ -46,16 +63,14 @@ def _compile(signature: Any, loops: Scan) -> Scan:
 
 def _burst(
     current: Any, step: int, counts: Any, count_step: int, codes: Any, code_step: int,
-    potential: Any, theta: Any, shift: Any, start: Any, most: Any, steps: int, channels: int,
-    row: int, by_row: int, scaled: bool,
-    sums: Any, event: Any, size: int, begin: int, end: int,
+    totals: Any, potential: Any, theta: Any, shift: Any, start: Any, most: Any, steps: int,
+    channels: int, row: int, by_row: int, scaled: bool, begin: int, end: int,
 ) -> None:  # fmt: skip
     """The loops, which numba compiles: for each piece of memory all steps, its potentials in cache.
 
     A step is `outer * channels` lines of `row` neurons; those of a line have one threshold, or with
-    `by_row` (then there is one channel) each its own. Where `sums` has room, the counts of a step
-    are added up there over samples, each of `size` neurons, with `event` more for each not 0; where
-    `codes` has room, they are written there as bytes.
+    `by_row` (then there is one channel) each its own. Where `codes` has room, counts are written
+    there as bytes, and added to `totals` [steps, 2], as are ones where they are not 0.
     """
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u = np.empty(CHUNK, np.float32)
@@ -89,15 +104,16 @@ def _burst(
                     fired = most if fired > most else fired  # NaN stays NaN, as in torch
                     k[i] = fired
                     u[i] = u[i] - fired * level[i]
-                if sums.size > 0:
-                    place = t * size + at % size
-                    total = sums[place : place + length]
-                    for i in range(length):
-                        total[i] += k[i] + (event if k[i] > 0 else np.float32(0))
                 if codes.size > 0:
                     code = codes[t * code_step + at : t * code_step + at + length]
                     for i in range(length):
                         code[i] = np.uint8(k[i])
+                    both = np.int32(0)  # of a chunk, spikes stay below 2^18 and ones below 2^11
+                    for i in range(length):
+                        one = np.int32(1 << 20) if code[i] > 0 else np.int32(0)
+                        both = np.int32(both + np.int32(code[i]) + one)
+                    totals[t, 0] += both & ((1 << 20) - 1)
+                    totals[t, 1] += both >> 20
                 if scaled:
                     for i in range(length):
                         k[i] = k[i] * level[i]
@@ -117,3 +133,46 @@ def _sums(x: Any, step: int, sums: Any, sum_step: int, steps: int, begin: int, e
             for i in range(length):
                 wide[i] += now[i]
                 total[i] = np.float32(wide[i])
+
+
+def _weigh(
+    counts: Any, step: int, steps: int, rows: int, weight: Any, size: int, sums: Any
+) -> None:
+    """Adds up whole counts times weights, and the weights where a count is not 0, step by step.
+
+    A step is `rows` rows of `size` neurons, which all have the weights `weight`, or one for all.
+    `sums` [steps, 2] takes them; what 1,024 neurons add must fit 32 bits.
+    """
+    whole = np.int32
+    same = np.empty(CHUNK, np.int32)
+    same[:] = weight[0]
+    for low in range(0, size, CHUNK):
+        length = min(CHUNK, size - low)
+        weights = weight[low : low + length] if weight.size == size else same[:length]
+        for t in range(steps):
+            for row in range(rows):
+                at = t * step + row * size + low
+                k = counts[at : at + length]
+                spikes, events = whole(0), whole(0)
+                for i in range(length):
+                    spikes = whole(spikes + whole(whole(k[i]) * weights[i]))
+                    events = whole(events + (weights[i] if k[i] > 0 else whole(0)))
+                sums[t, 0] += spikes
+                sums[t, 1] += events
+
+
+def _add_up(
+    counts: Any, step: int, steps: int, batch: int, size: int, spikes: Any, events: Any
+) -> None:
+    """Adds counts of samples of `size` neurons up, and ones where a count is not 0."""
+    for t in range(steps):
+        for low in range(0, size, CHUNK):
+            length = min(CHUNK, size - low)
+            total = spikes[t * size + low : t * size + low + length]
+            ones = events[t * size + low : t * size + low + length]
+            for sample in range(batch):
+                at = t * step + sample * size + low
+                k = counts[at : at + length]
+                for i in range(length):
+                    total[i] += np.float32(k[i])
+                    ones[i] += np.float32(1) if k[i] > 0 else np.float32(0)

@@ -117,7 +117,9 @@ def _fire(
         as_bytes = network.precision == "int8" and neuron.fits_bytes
         if meter is None and not as_bytes:
             return neuron.output(current, network.T, memory, own).flatten(0, 1), None
-        tally, tag = Tally(layout.batch, sums=meter is not None, as_bytes=as_bytes), None
+        counted = meter is not None
+        tally = Tally(layout.batch, neuron.max_spikes, sums=counted, as_bytes=as_bytes)
+        tag = None
         if neuron.plain_burst:
             output = neuron.output(current, network.T, memory, own, tally=tally)
             theta = neuron.parameters(current[0], network.T).threshold
@@ -131,7 +133,7 @@ def _fire(
                 tally.counts = counts.to(torch.uint8)
             output = neuron.received(counts, memory).mul_(theta)
         rows = output.flatten(0, 1)
-        if tally.counts is not None:
+        if as_bytes and tally.counts is not None:
             attach(rows, site.name, tally.counts.flatten(0, 1), theta, neuron.max_spikes)
         return rows, tag
 

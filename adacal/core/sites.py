@@ -68,8 +68,11 @@ class Meter(Protocol):
         `result` is None where it does not matter or where an average stands in for a max pool.
         """
 
-    def synapse(self, where: str, call: Call, result: Any) -> None:
-        """Counts one call of a convolution or a linear layer."""
+    def synapse(self, where: str, call: Call) -> None:
+        """Counts one call of a convolution or a linear layer, best before it is made.
+
+        Then the spikes that enter it are still at hand.
+        """
 
     def product(self, where: str, call: Call, result: Any) -> None:
         """Counts a product outside of layers."""

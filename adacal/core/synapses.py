@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adacal.core import functions
+from adacal.core.byte_sums import Weights
 from adacal.core.calls import Call
 from adacal.core.products import product_of
 from adacal.core.traces import known_of
@@ -18,16 +19,16 @@ class FanOuts:
     """Number of synapses of each input element of layers; each kind of call is found once."""
 
     def __init__(self) -> None:
-        self._known: dict[Any, Tensor] = {}
+        self._known: dict[Any, Weights] = {}
 
-    def of(self, call: Call) -> Tensor:
-        """Returns the fan-out, shape of one row of the input, borders included.
+    def of(self, call: Call) -> Weights:
+        """Returns the fan-out, its values of the shape of one row of the input, borders included.
 
         Args:
             call: a convolution or a linear layer.
 
         >>> layer = Call(torch.nn.functional.linear, "linear", (torch.ones(5, 3), torch.ones(2, 3)))
-        >>> FanOuts().of(layer)
+        >>> FanOuts().of(layer).values
         tensor([[2., 2., 2.]])
         """
         source, weight = call.args[0], call.argument(1, "weight")
@@ -35,12 +36,13 @@ class FanOuts:
         sample = (*source.shape[:at], 1, *source.shape[at + 1 :])
         rest = [value for value in call.args[2:] if not isinstance(value, Tensor)]
         named = sorted((k, v) for k, v in call.kwargs.items() if not isinstance(v, Tensor))
-        key = (call.name, tuple(weight.shape), sample, repr(rest), repr(named))
+        key = (call.name, weight.shape, sample, str(rest), str(named) if named else "")
         if key not in self._known:
             if call.name == "linear":
-                self._known[key] = source.new_full(sample, float(weight.shape[0]))
+                values = source.new_full(sample, float(weight.shape[0]))
             else:
-                self._known[key] = _gradient_fan_out(call, sample, weight)
+                values = _gradient_fan_out(call, sample, weight)
+            self._known[key] = Weights(values)
         return self._known[key]
 
 

@@ -21,7 +21,7 @@ from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.replay import replay
 from adacal.core.sites import Coding
-from adacal.core.tally import per_step, spikes_and_events
+from adacal.core.tally import Tally, per_step, spikes_and_events
 from adacal.core.traces import known_of, trace_of
 
 _UNCHANGED = functions.names(
@@ -37,19 +37,26 @@ class Tag:
     """Spikes of a tensor, summed over samples.
 
     Attributes:
-        spikes: shape [steps*m, ...] where the tensor is [steps*B*m, ...]; each of the k spikes of a
-            burst counts.
-        events: as `spikes`, a burst counts once; may be the same tensor.
+        tally: has them.
         analogue: 1 where an element is no spike (after a concat with analogue values), else 0.
         scale: θ of each element, broadcastable to one row, while it is known.
         coding: what the spikes say, see `Site`.
     """
 
-    spikes: Tensor
-    events: Tensor
+    tally: Tally
     analogue: Tensor | None = None
     scale: Tensor | None = None
     coding: Coding = "counts"
+
+    @property
+    def spikes(self) -> Tensor:
+        """Shape [steps*m, ...] of a tensor [steps*B*m, ...]; each spike of a burst counts."""
+        return self.tally.spikes
+
+    @property
+    def events(self) -> Tensor:
+        """As `spikes`, a burst counts once; may be the same tensor."""
+        return self.tally.events
 
 
 def tag_of(tensor: Any) -> Tag | None:
@@ -115,17 +122,15 @@ def added(call: Call) -> tuple[Tag | None, list[tuple[Tensor, torch.Size]]]:
         return None if kept is None else replace(kept, scale=None), []
     known = [tag for tag in tags if tag is not None]
     if len(known) < len(tags) or not _same_shape(traced):
-        shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        shapes = {tensor.shape for tensor in tensors}
+        shape = shapes.pop() if len(shapes) == 1 else torch.broadcast_shapes(*shapes)
         return None, [(tensor, shape) for tensor in traced if tag_of(tensor) is not None]
     masks = [tag.analogue for tag in known if tag.analogue is not None]
     spikes = sum(tag.spikes for tag in known[1:]) + known[0].spikes
     single = all(tag.events is tag.spikes for tag in known)
-    total = Tag(
-        spikes=spikes,
-        events=spikes if single else sum(tag.events for tag in known[1:]) + known[0].events,
-        analogue=torch.stack(masks).amax(0) if masks else None,
-    )
-    return total, []
+    events = spikes if single else sum(tag.events for tag in known[1:]) + known[0].events
+    mask = torch.stack(masks).amax(0) if masks else None
+    return Tag(tally=Tally.of(spikes, events), analogue=mask), []
 
 
 def passed_on(call: Call, result: Any, layout: Layout, *, keep_graph: bool = False) -> Any:
@@ -178,7 +183,7 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
     for tensor, tag in zip(tensors, tags, strict=True):
         if tag is None:
             zeros = per_step(torch.zeros_like(tensor), layout.blocks, layout.batch, at)
-            parts.append(Tag(spikes=zeros, events=zeros, analogue=torch.ones_like(zeros)))
+            parts.append(Tag(tally=Tally.of(zeros, zeros), analogue=torch.ones_like(zeros)))
         else:
             parts.append(tag)
 
@@ -190,8 +195,7 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
     pairs = zip(parts, tensors, strict=True)
     scales = [p.scale.expand(_one_row(t, at)) for p, t in pairs if p.scale is not None]
     return Tag(
-        spikes=join([tag.spikes for tag in parts]),
-        events=join([tag.events for tag in parts]),
+        tally=Tally.of(join([p.spikes for p in parts]), join([p.events for p in parts])),
         analogue=join(masks) if any(tag.analogue is not None for tag in parts) else None,
         scale=join(scales) if len(scales) == len(parts) else None,
         coding=_of_all(parts),
@@ -239,7 +243,7 @@ def _max_pooled(
         # with respect to an input spike is then its mean fan-out.
         share = spikes / window.spikes.detach().clamp_min(1e-12)
         spikes = window.spikes * share
-    return Tag(spikes=spikes, events=events, scale=scale, coding=tag.coding)
+    return Tag(tally=Tally.of(spikes, events), scale=scale, coding=tag.coding)
 
 
 def _sum_pooled(tag: Tag, call: Call) -> Tag | None:
@@ -274,11 +278,10 @@ def _replayed(tag: Tag, call: Call) -> Any:
         masks = analogue if analogue is not None else [None] * len(spikes)
         scales = scale if scale is not None else [None] * len(spikes)
         parts = zip(spikes, events, masks, scales, strict=True)
-        made = [Tag(spikes=s, events=e, analogue=a, scale=first(c)) for s, e, a, c in parts]
+        made = [Tag(tally=Tally.of(s, e), analogue=a, scale=first(c)) for s, e, a, c in parts]
         return [replace(part, coding=tag.coding) for part in made]
-    return Tag(
-        spikes=spikes, events=events, analogue=analogue, scale=first(scale), coding=tag.coding
-    )
+    tally = Tally.of(spikes, events)
+    return Tag(tally=tally, analogue=analogue, scale=first(scale), coding=tag.coding)
 
 
 def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: int) -> Any:
@@ -292,8 +295,7 @@ def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: in
 def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
     spikes = change(tag.spikes)
     return Tag(
-        spikes=spikes,
-        events=spikes if tag.events is tag.spikes else change(tag.events),
+        tally=Tally.of(spikes, spikes if tag.events is tag.spikes else change(tag.events)),
         analogue=change(tag.analogue) if tag.analogue is not None else None,
         coding=tag.coding,
     )

@@ -1,50 +1,118 @@
-"""Tally: the spikes of a site summed over samples, all that counting reads, and as bytes."""
+"""Tally: the spikes of a site as bytes or summed over samples, which is all that counting reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from adacal.core.byte_sums import Bytes, Weights, add_up, weigh
+from adacal.core.spike_bytes import MOST
+
 CACHED = 1 << 17
 """Numbers that one core's cache holds beside their copy."""
+Sums = Sequence[Sequence[float]]
+"""Whole numbers of spikes and of events, step by step."""
 
 
-@dataclass
 class Tally:
-    """Takes the spikes of a scan; a compiled scan does that while it has them at hand.
+    """Takes the spikes of a scan; a compiled one gives bytes, of which sums are taken if asked for.
+
+    Args:
+        batch: samples B in a step.
+        max_spikes: φ, if it is known.
+        sums: whether sums will be read.
+        as_bytes: whether `counts` will be read.
 
     Attributes:
-        batch: samples B in a step.
-        sums: whether they are added up.
-        as_bytes: whether they are kept as bytes.
-        spikes: shape [steps*m, C, *] once they are taken, where the counts are [steps, B*m, C, *];
-            each of the k spikes of a burst counts.
-        events: as `spikes`, a burst counts once; may be the same tensor where φ is 1.
-        counts: uint8, shape of the counts, once they are taken.
+        counts: uint8, shape [steps, B*m, C, *], once they are taken as bytes.
     """
 
-    batch: int
-    sums: bool = True
-    as_bytes: bool = False
-    spikes: Tensor | None = None
-    events: Tensor | None = None
-    counts: Tensor | None = None
+    def __init__(
+        self, batch: int, max_spikes: int = MOST, *, sums: bool = True, as_bytes: bool = False
+    ) -> None:
+        self.batch, self.max_spikes = batch, max_spikes
+        self.counts: Tensor | None = None
+        self._sums, self._as_bytes = sums, as_bytes
+        self._bytes: Bytes | None = None
+        self._totals: Sums | None = None
+        self._both: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def of(cls, spikes: Tensor, events: Tensor) -> Tally:
+        """Returns a tally of spikes that are summed up already."""
+        made = cls(1)
+        made._both = spikes, events
+        return made
 
     @property
-    def both(self) -> tuple[Tensor, Tensor]:
-        """Spikes and events, once they are taken."""
-        assert self.spikes is not None and self.events is not None, "a scan fills its tally"
-        return self.spikes, self.events
+    def spikes(self) -> Tensor:
+        """Shape [steps*m, C, *], summed over samples; each of the k spikes of a burst counts."""
+        return self._summed()[0]
+
+    @property
+    def events(self) -> Tensor:
+        """As `spikes`, a burst counts once; may be the same tensor."""
+        return self._summed()[1]
 
     def take(self, counts: Tensor) -> None:
-        """Adds counts up, shape [steps, B*m, C, *], whole numbers, none negative."""
-        if self.as_bytes:
+        """Takes counts, shape [steps, B*m, C, *], whole numbers, none negative."""
+        if self._as_bytes:
             self.counts = counts.to(torch.uint8)
-        if self.sums:
-            sums = spikes_and_events(counts.flatten(0, 1), counts.shape[0], self.batch)
-            self.spikes, self.events = sums
+        if self._sums:
+            self._both = spikes_and_events(counts.flatten(0, 1), counts.shape[0], self.batch)
+
+    def fill(self, spikes: Bytes, totals: Sums) -> None:
+        """As `take`, of counts as bytes, with the sums of each step as of `totals`."""
+        self.counts, self._bytes, self._totals = spikes.counts, spikes, totals
+
+    def totals(self, blocks: int) -> Sums:
+        """Returns spikes and events of each of so many steps."""
+        return self.weighed(ONE, blocks)
+
+    def weighed(self, weights: Weights, blocks: int, row_dim: int = 0) -> Sums:
+        """Returns spikes and events of each step, each times the weight of its neuron, summed up.
+
+        Args:
+            weights: of one row.
+            blocks: steps that were taken.
+            row_dim: dimension of the rows of `spikes`.
+        """
+        if weights is ONE and self._totals is not None:
+            return self._totals
+        if self._bytes is not None:
+            found = weigh(self._bytes, weights, self.max_spikes)
+            if found is not None:
+                return found
+        return self.graph(weights, blocks, row_dim).tolist()
+
+    def graph(self, weights: Weights, blocks: int, row_dim: int = 0) -> Tensor:
+        """As `weighed`, shape [blocks, 2], differentiable where spikes are."""
+        spikes, events = self._summed()
+        first = _weighed(spikes, weights.values, blocks, row_dim)
+        other = first if events is spikes else _weighed(events, weights.values, blocks, row_dim)
+        return torch.stack([first, other], 1)
+
+    def _summed(self) -> tuple[Tensor, Tensor]:
+        if self._both is None:
+            assert self._bytes is not None, "a scan fills its tally"
+            counts = self._bytes.counts
+            spikes, events = add_up(self._bytes, self.batch) or spikes_and_events(
+                counts.flatten(0, 1).float(), counts.shape[0], self.batch
+            )
+            self._both = spikes, spikes if self.max_spikes == 1 else events
+        return self._both
+
+
+ONE = Weights(torch.ones(1))
+"""The weight of every neuron where spikes are only counted."""
+
+
+def _weighed(companion: Tensor, weights: Tensor, blocks: int, row_dim: int) -> Tensor:
+    """Numbers times weights, summed in each block; wide, so that whole numbers stay exact."""
+    weighed = companion.double() * weights.to(companion.device, torch.float64)
+    return weighed.movedim(row_dim, 0).reshape(blocks, -1).sum(1)
 
 
 def per_step(rows: Tensor, steps: int, batch: int, row_dim: int = 0) -> Tensor:

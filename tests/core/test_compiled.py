@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,10 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import adacal
-from adacal.core import compiled, kernels
+from adacal.core import byte_sums, compiled, kernels
+from adacal.core.byte_sums import Bytes, Weights, weigh
+from adacal.core.dense import dense, memory_of
 from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
-from adacal.core.tally import Tally
+from adacal.core.tally import ONE, Tally
 
 SHAPES = st.sampled_from(
     [(2, 3), (1, 1), (3, 5, 1), (2, 3, 4, 4), (2, 7, 9, 8), (1, 2, 33, 33), (4, 130)]
@@ -145,7 +146,7 @@ def test_a_tally_holds_the_sums_of_plain_torch(
     neuron = neurons(sizes, seed, per_channel=per_channel, last=last, shift=True, places=False,
                      phi=phi)  # fmt: skip
     counts, potential = plain_scan(current, neuron)
-    wanted, tally = Tally(batch), Tally(batch)
+    wanted, tally = Tally(batch, phi), Tally(batch, phi)
     wanted.take(counts)
     out = current.clone(memory_format=torch.preserve_format) if inplace else None
     with pytest.MonkeyPatch.context() as patch:
@@ -153,54 +154,92 @@ def test_a_tally_holds_the_sums_of_plain_torch(
         patch.setattr(torch, "get_num_threads", lambda: threads)
         given = current if out is None else out
         found = compiled.scan(given, neuron, None, out, scaled=True, keep=kept, tally=tally)
-        apart = form == "rows" and (rows > 1 or batch > 1)  # then torch adds up
-        assert found is not None or apart
-        if found is None:
-            found = burst_scan(given, neuron, out=out, scaled=True, keep=kept, tally=tally)
+        assert found is not None
         output, membrane = found
     assert torch.equal(bits(output), bits(counts * neuron.threshold))
     assert not kept or torch.equal(bits(membrane), bits(potential))
+    assert tally.counts is not None and torch.equal(tally.counts.float(), counts)
+    weights = Weights(torch.arange(1.0, 1 + counts[0, 0].numel()).reshape(1, *shape[1:]))
+    for each in (weights, Weights(torch.full((1,), 7.0)), ONE):
+        assert tally.weighed(each, T) == wanted.weighed(each, T)
+    step = counts.sum((1, *range(2, counts.dim()))).tolist()
+    assert [spikes for spikes, _ in tally.totals(T)] == step
     for ours, theirs in ((tally.spikes, wanted.spikes), (tally.events, wanted.events)):
-        assert ours is not None and theirs is not None
         assert ours.shape == (T * rows, *shape[1:]) and torch.equal(ours, theirs)
-    assert phi == 1 or tally.events is not tally.spikes
+        assert ours.dtype is torch.float32
+    assert (tally.events is tally.spikes) == (phi == 1)
 
 
-@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize(("batch", "threads", "dense"), [(1, 6, 2), (2, 6, 2), (9, 4, 4)])
-def test_threads_share_a_scan_without_more_memory_than_the_counts(
-    batch: int, threads: int, dense: int, form: torch.memory_format
+def test_more_spikes_than_a_byte_holds_are_left_to_plain_torch() -> None:
+    current = numbers((2, 3, 4), 1, scale=900.0)
+    for phi in (255, 256):
+        neuron = neurons((3, 4), 1, per_channel=True, last=False, shift=False, places=False,
+                         phi=phi)  # fmt: skip
+        tally, wanted = Tally(3, phi), Tally(3, phi)
+        found = compiled.scan(current, neuron, None, None, scaled=False, tally=tally)
+        assert (found is None) == (phi == 256)
+        counts, _ = burst_scan(current, neuron, tally=tally)
+        wanted.take(plain_scan(current, neuron)[0])
+        assert torch.equal(tally.spikes, wanted.spikes) and float(counts.max()) == phi
+
+
+@pytest.mark.parametrize("values", [[[0.5, 1.0]], [[2.0**30, 1.0]]])
+def test_weights_that_32_bits_cannot_add_up_are_left_to_torch(values: list[list[float]]) -> None:
+    counts, weights = (
+        torch.tensor([[[3, 2], [1, 0]]], dtype=torch.uint8),
+        Weights(torch.tensor(values)),
+    )
+    layout = dense(counts[0])
+    assert layout is not None
+    spikes = Bytes(counts, layout, memory_of(counts, layout))
+    assert weigh(spikes, weights, 3) is None
+    tally = Tally(2, 3)
+    tally.fill(spikes, [[6, 3]])
+    (first, second), *_ = values
+    assert tally.weighed(weights, 1) == [[4 * first + 2 * second, 2 * first + second]]
+
+
+@pytest.mark.parametrize("name", ["_weigh_kernel", "_add_up_kernel"])
+def test_sums_are_the_same_without_the_loops(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = numbers((2, 6, 4, 5), 1)
+    neuron = neurons((6, 4, 5), 1, per_channel=True, last=False, shift=False, places=False, phi=3)
+    weights, found = Weights(numbers((1, 4, 5), 3, scale=9.0).round()), []
+    for loops in (True, False):
+        if not loops:
+            monkeypatch.setattr(byte_sums, name, lambda: None)
+        tally = Tally(3, 3)
+        compiled.scan(current, neuron, None, None, scaled=True, tally=tally)
+        found.append((tally.weighed(weights, 2), tally.spikes.tolist(), tally.events.tolist()))
+    assert found[0] == found[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, T=st.integers(1, 5), last=st.booleans(), threads=st.integers(1, 3))
+def test_running_sums_are_those_of_torch(
+    shape: tuple[int, ...], T: int, last: bool, threads: int
 ) -> None:
-    sums, current = sums_of(batch, form=form)
-    shares = sums.shares(threads)  # where channels are outermost, by samples or their two rows
-    assert len(shares) == (dense if form == torch.contiguous_format else threads)
-    assert sums._memory.numel() <= current.numel()
-    lines = sorted(line for _, ranges in shares for line in ranges)
-    assert lines[0][0] == 0 and all(a[1] == b[0] for a, b in pairwise(lines))
-    assert lines[-1][1] == sums._outer
-
-
-def test_more_samples_than_one_number_can_count_are_left_to_plain_torch() -> None:
-    assert sums_of(1000, side=9)[0].possible and not sums_of(3000, side=9)[0].possible
-    current = numbers((1, 3000, 2), 1, scale=3.0)
-    neuron = neurons((3000, 2), 1, per_channel=True, last=False, shift=False, places=False, phi=4)
-    tally, wanted = Tally(3000), Tally(3000)
-    burst_scan(current, neuron, tally=tally)
-    wanted.take(plain_scan(current, neuron)[0])
-    assert tally.spikes is not None and wanted.spikes is not None
-    assert torch.equal(tally.spikes, wanted.spikes) and tally.spikes.min() > 1000
+    steps = numbers((T, *shape), 4)
+    if last:
+        steps = steps.movedim(2, -1).contiguous().movedim(-1, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_PER_THREAD", 1)
+        patch.setattr(compiled, "FIRST_USE", 1)
+        patch.setattr(torch, "get_num_threads", lambda: threads)
+        found = compiled.running_sums(steps)
+    assert torch.equal(bits(found), bits(steps.cumsum(0)))
+    assert found.stride()[1:] == steps.stride()[1:]
 
 
 def test_sums_are_float32_whatever_the_default_is(monkeypatch: pytest.MonkeyPatch) -> None:
     current = numbers((2, 3, 4), 1)
     neuron = neurons((3, 4), 1, per_channel=True, last=False, shift=False, places=False, phi=2)
-    tally = Tally(3)
+    tally = Tally(3, 2)
     torch.set_default_dtype(torch.float64)
     try:
         burst_scan(current, neuron, tally=tally)
     finally:
         torch.set_default_dtype(torch.float32)
-    assert tally.both[0].dtype is torch.float32
+    assert tally.spikes.dtype is torch.float32 and tally.events.dtype is torch.float32
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3), (2, 3)])
@@ -211,19 +250,7 @@ def test_thresholds_may_differ_between_samples(shape: tuple[int, ...]) -> None:
     assert_same(current, neuron)
     tally, wanted = Tally(shape[0]), Tally(shape[0])
     wanted.take(burst_scan(current, neuron, tally=tally)[0])
-    assert torch.equal(tally.both[0], wanted.both[0])
-
-
-def sums_of(
-    batch: int, side: int = 40, form: torch.memory_format = torch.contiguous_format
-) -> tuple[compiled._Sums, Tensor]:
-    """Sums for currents of two rows a sample, of six channels."""
-    current = numbers((3 * batch * 2, 6, side, side), 1).contiguous(memory_format=form)
-    current = current.unflatten(0, (3, -1))
-    neuron = neurons((batch * 2, 6, side, side), 1, per_channel=True, last=False, shift=False,
-                     places=False, phi=4)  # fmt: skip
-    plan = neuron.plan(current, compiled._make_plan)
-    return compiled._Sums(Tally(batch), plan, current, max_spikes=4), current
+    assert torch.equal(tally.spikes, wanted.spikes)
 
 
 def test_no_number_and_infinity_stay_what_they_are() -> None:
