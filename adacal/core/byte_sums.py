@@ -23,10 +23,17 @@ class Weights:
 
     Args:
         values: whole numbers, shape of one row, [1, C, *], or a single one for all neurons.
+
+    Attributes:
+        same: what all of them are; None if they differ.
+        total: their sum.
     """
 
     def __init__(self, values: Tensor) -> None:
         self.values = values
+        self.same = (
+            float(values.flatten()[0]) if bool((values == values.flatten()[0]).all()) else None
+        )
         self.total = float(values.sum(dtype=torch.float64))
         self._laid: dict[tuple[int, ...], Any] = {}
 

@@ -25,7 +25,7 @@ from adacal.core.byte_sums import Bytes
 from adacal.core.dense import Dense, along, dense, like, memory_of
 from adacal.core.loops import CHUNK, Scan, compile_burst, compile_sums
 from adacal.core.spike_bytes import MOST
-from adacal.core.tally import Tally
+from adacal.core.tally import ONE, Tally
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
@@ -167,10 +167,14 @@ def _run(
     if tally is not None and neuron.max_spikes > MOST:
         return None
     counts = like(current, layout) if out is None else out
-    codes, code_step = _NO_BYTES, 0
+    codes, code_step, weight = _NO_BYTES, 0, None
     taken = None if tally is None else like(current, layout, torch.uint8)
     if taken is not None:
         codes, code_step = memory_of(taken, layout), taken.stride(0)
+    if tally is not None and tally.expected is not None and layout.order[0] == 0:
+        weight = tally.expected.laid(layout, neuron.max_spikes)
+        if weight is not None and len(weight) != current[0, 0].numel():
+            weight = None
     start, potential, memory = plan.start, _NOTHING, _NO_NUMBERS
     if membrane is not None or start is None or keep:
         potential = like(current[0], layout)
@@ -185,6 +189,7 @@ def _run(
         counts.stride(0) if steps > 1 else 0,
         codes,
         code_step,
+        _NO_WEIGHTS if weight is None else weight,
     )
     behind = (
         memory,
@@ -199,19 +204,22 @@ def _run(
         scaled,
     )
     parts = max(1, min(torch.get_num_threads(), plan.outer, current.numel() // _PER_THREAD))
-    totals = np.zeros((parts, steps, 2), np.int64)
+    totals = np.zeros((parts, steps, 4), np.int64)
     _in_threads(
         lambda share: kernel(*before, share[0], *behind, *share[1]),
         list(zip(totals, _equal(plan.outer, parts), strict=True)),
     )
     if tally is not None and taken is not None:
-        tally.fill(Bytes(taken, layout, codes), totals.sum(0).tolist())
+        known = {ONE: (whole := totals.sum(0))[:, :2].tolist()}
+        if tally.expected is not None and weight is not None:
+            known[tally.expected] = whole[:, 2:].tolist()
+        tally.fill(Bytes(taken, layout, codes), known)
     return counts, potential
 
 
 _NOTHING = torch.empty(0)
 _NO_NUMBERS = _NOTHING.numpy()
-_NO_BYTES = _NOTHING.to(torch.uint8).numpy()
+_NO_BYTES, _NO_WEIGHTS = _NOTHING.to(torch.uint8).numpy(), _NOTHING.to(torch.int32).numpy()
 
 
 def _in_threads(walk: Callable[[Any], None], shares: list[Any]) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -67,6 +68,7 @@ class SynapseCounter:
     _layout: Layout | None = None
     _first_step: int = 0
     _complete: bool = False
+    _readers: dict[str, Weights] = field(default_factory=dict)
     _fan_outs: FanOuts = field(default_factory=FanOuts)
 
     def begin(self, layout: Layout, first_step: int = 0, *, complete: bool = False) -> None:
@@ -83,7 +85,24 @@ class SynapseCounter:
         if first_step == 0:
             self.samples += layout.batch
 
+    def copied(self) -> SynapseCounter:
+        """Returns what was counted so far, to go back to with `become`."""
+        made = copy(self)
+        made.layers = defaultdict(LayerCount, {k: replace(v) for k, v in self.layers.items()})
+        made.sops_by_step = defaultdict(float, self.sops_by_step)
+        made.leaves = dict(self.leaves)
+        return made
+
+    def become(self, other: SynapseCounter) -> None:
+        """Takes over what another has counted."""
+        self.layers, self.sops_by_step, self.leaves = other.layers, other.sops_by_step, other.leaves
+        self.samples, self.total = other.samples, other.total
+
     # what enters ------------------------------------------------------------------------------
+
+    def expected(self, site: str) -> Weights | None:
+        """Returns what a layer last weighed the spikes of a site with."""
+        return self._readers.get(site)
 
     def fired(self, site: Site, counts: Tensor, threshold: Tensor) -> Tag:
         """Takes the spikes of a site and returns the tag for its output.
@@ -123,6 +142,7 @@ class SynapseCounter:
             leaf = tally.spikes.detach().requires_grad_()
             self.leaves[site.name] = leaf
             tally = Tally.of(leaf, tally.events)
+        tally.site = site.name
         # of changes the receiver makes values that are no whole number of thresholds
         scale = None if site.coding == "changes" else threshold
         return Tag(tally=tally, scale=scale, coding=site.coding)
@@ -234,7 +254,7 @@ class SynapseCounter:
         steps = self._steps(source)
         if not steps:
             return
-        tag: Tag | None = trace.tag
+        tag = tags.tag_of(source)
         if tag is None:
             count.macs += connections * steps
             return
@@ -258,6 +278,8 @@ class SynapseCounter:
             both: Sums = graph.detach().tolist()
         else:
             both = tally.weighed(weights, blocks, at)
+            if tally.site is not None and weights.same is None:
+                self._readers[tally.site] = weights
         count, events = self.layers[where], 0.0
         for step, (sops, event_sops) in enumerate(both[:steps]):
             self.sops_by_step[self._first_step + step] += sops

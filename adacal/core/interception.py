@@ -24,7 +24,7 @@ from adacal.core.precision import LayerRunner
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.spike_bytes import pooled
-from adacal.core.tape import Kind, Rule, Tape
+from adacal.core.tape import Counted, Kind, Rule, Tape
 from adacal.core.traces import (
     Producer,
     Trace,
@@ -208,10 +208,8 @@ class SpikingMode(TorchFunctionMode):
             tag = self.meter.placed(tag, site, -1 if single else at)
         if call.inplace:
             output = into(call.input, output)
-        known = Trace(
-            static=False, channel_dim=trace.channel_dim, row_dim=at, tag=tag, site=site.name
-        )
-        set_trace(output, known)
+        known = Trace(static=False, channel_dim=trace.channel_dim, row_dim=at, site=site.name)
+        set_trace(output, known, tag)
         if call.inplace:
             mark_base(output)
         return output
@@ -229,6 +227,7 @@ class SpikingMode(TorchFunctionMode):
         if self.layout.blocks > 1:
             dimensions.refuse_joined_rows(label, call, row_dim)
         known = after_linear(call)
+        self._counted("product" if call.name in functions.BILINEAR else "follow", label)
         tag = self.meter.follow(label, call, None) if self.meter else None
         costly = call.name == "batch_norm" or call.name in functions.AVERAGE_POOL
         if known.static and costly:
@@ -251,6 +250,7 @@ class SpikingMode(TorchFunctionMode):
         change = self.weight_changes.get(module) if self.layout.steps else None
         static = all_static(call.traced)
         once = static and change is None
+        self._counted("synapse", label)
         if self.meter and not once:
             self.meter.synapse(label, call)
         if change is not None:
@@ -282,6 +282,10 @@ class SpikingMode(TorchFunctionMode):
         if self.tape is not None:
             self.tape.note(kind, detail)
 
+    def _counted(self, role: Counted, label: str) -> None:
+        if self.tape is not None:
+            self.tape.counted(role, label)
+
     def _read(self, tensors: Iterable[Tensor]) -> None:
         """Notes the sites whose outputs are read here, by anything but a max pool."""
         sites = (known_of(tensor).site for tensor in tensors)
@@ -297,7 +301,7 @@ class SpikingMode(TorchFunctionMode):
         before = known_of(source)
         dimensions.refuse_windows_over_rows(label, call, before.row_dim)
         after = dimensions.moved_rows(call, source, before.row_dim)
-        known = replace(before, row_dim=after, producer=None, tag=None, site=None)
+        known = replace(before, row_dim=after, producer=None, site=None)
         if before.site is not None:
             window = pooling.window_size(call, source)
             self.pooled[before.site] = max(window, self.pooled.get(before.site, 1))
@@ -315,6 +319,7 @@ class SpikingMode(TorchFunctionMode):
             self._note("running", Rule(False, at, after, None))
             result = self._execution.running(call, mean=False, dim=at, out_dim=after)
             pooled(source, result)
+        self._counted("pool", label)
         tag = self.meter.follow(label, call, result) if self.meter else None
         return mark_result(result, known, tag=tag)
 
@@ -329,7 +334,7 @@ class SpikingMode(TorchFunctionMode):
             ann = pooled.shape[after]
             spiking = average.narrow(after, ann, average.shape[after] - ann)
             average = torch.cat([pooled, spiking], after)
-        set_trace(average, replace(known, tag=tag))
+        set_trace(average, known, tag)
         if not pooling.gives_indices(call):
             return average
         exact = call.run()
@@ -368,6 +373,7 @@ class SpikingMode(TorchFunctionMode):
         else:
             self._note("running", Rule(True, dim, out_dim, label))
             result = self._execution.running(call, mean=True, dim=dim, out_dim=out_dim, label=label)
+        self._counted("analogue", label)
         if self.meter:
             self.meter.analogue(label, call, result)
         known = Trace(static=static, channel_dim=channel_dim, row_dim=out_dim)

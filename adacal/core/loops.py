@@ -17,9 +17,10 @@ def compile_burst() -> Scan:
     """Returns the loops of `_burst` as machine code; compiled once and kept on disk."""
     import numba
 
-    f, b, n, n2 = numba.float32[::1], numba.uint8[::1], numba.int64, numba.int64[:, ::1]
+    f, b, w, n = numba.float32[::1], numba.uint8[::1], numba.int32[::1], numba.int64
+    n2 = numba.int64[:, ::1]
     signature = numba.void(
-        f, n, f, n, b, n, n2, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, n, n
+        f, n, f, n, b, n, w, n2, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, n, n
     )
     return _compile(signature, _burst)
 
@@ -63,14 +64,15 @@ def _compile(signature: Any, loops: Scan) -> Scan:
 
 def _burst(
     current: Any, step: int, counts: Any, count_step: int, codes: Any, code_step: int,
-    totals: Any, potential: Any, theta: Any, shift: Any, start: Any, most: Any, steps: int,
-    channels: int, row: int, by_row: int, scaled: bool, begin: int, end: int,
+    weight: Any, totals: Any, potential: Any, theta: Any, shift: Any, start: Any, most: Any,
+    steps: int, channels: int, row: int, by_row: int, scaled: bool, begin: int, end: int,
 ) -> None:  # fmt: skip
     """The loops, which numba compiles: for each piece of memory all steps, its potentials in cache.
 
     A step is `outer * channels` lines of `row` neurons; those of a line have one threshold, or with
     `by_row` (then there is one channel) each its own. Where `codes` has room, counts are written
-    there as bytes, and added to `totals` [steps, 2], as are ones where they are not 0.
+    there as bytes, and added to `totals` [steps, 4], as are ones where they are not 0; and both
+    times their `weight`, if it has room, which neurons have in turns; see `_weigh`.
     """
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u = np.empty(CHUNK, np.float32)
@@ -114,6 +116,15 @@ def _burst(
                         both = np.int32(both + np.int32(code[i]) + one)
                     totals[t, 0] += both & ((1 << 20) - 1)
                     totals[t, 1] += both >> 20
+                    if weight.size > 0:
+                        place = at % weight.size
+                        weights = weight[place : place + length]
+                        weighed, ones = np.int32(0), np.int32(0)
+                        for i in range(length):
+                            weighed = np.int32(weighed + np.int32(np.int32(code[i]) * weights[i]))
+                            ones = np.int32(ones + (weights[i] if code[i] > 0 else np.int32(0)))
+                        totals[t, 2] += weighed
+                        totals[t, 3] += ones
                 if scaled:
                     for i in range(length):
                         k[i] = k[i] * level[i]

@@ -48,17 +48,21 @@ def run_pass(
     """
     rounded = network.layer_runners.of(network.precision)
     rows, tape, key = make_rows(), None, None
-    if meter is None and not network.weight_changes:
+    if not network.weight_changes and not (meter is not None and meter.keep_graph):
         key = _kind_of_pass(network, rows, layout, state)
         written = network.tapes.find(key, layout.batch)
         if written is not None:
-            fire = _fire(network, layout, None, state)
-            replay = Replay(written, layout, fire, state=state, rounded=rounded)
+            counted = None if meter is None else meter.copied()
+            tag = _begin(network, rows, layout, meter, state, first_step)
+            fire = _fire(network, layout, meter, state)
+            replay = Replay(written, layout, fire, meter=meter, state=state, rounded=rounded)
             done, outputs = network.tapes.play(
-                key, layout.batch, replay, network.forward, network.module, rows
+                key, layout.batch, replay, network.forward, network.module, rows, tag
             )
             if done:
                 return outputs
+            if meter is not None and counted is not None:
+                meter.become(counted)
             rows = make_rows()
         tape = network.tapes.blank(key, layout.batch)
     mode = SpikingMode(
@@ -73,11 +77,9 @@ def run_pass(
         rounded=rounded,
         tape=tape,
     )
-    if meter is not None:
-        meter.begin(layout, first_step, complete=state is not None and state.complete)
     rows = rows.view_as(rows)
-    tag = meter.input_events(rows) if meter is not None and network.event_input else None
-    set_trace(rows, Trace(static=not network.stream, tag=tag))
+    tag = _begin(network, rows, layout, meter, state, first_step)
+    set_trace(rows, Trace(static=not network.stream), tag)
     outputs = mode.run_traced(network.forward, rows)
     if [site.name for site in mode.sites] != [site.name for site in network.sites]:
         known = {site.name for site in network.sites}
@@ -90,6 +92,21 @@ def run_pass(
     if tape is not None:
         network.tapes.keep(key, tape)
     return outputs
+
+
+def _begin(
+    network: SpikingNetwork,
+    rows: Tensor,
+    layout: Layout,
+    meter: EnergyMeter | None,
+    state: RunState | None,
+    first_step: int,
+) -> Any:
+    """Tells a meter of a pass and returns the tag of its input, which is spikes if it is events."""
+    if meter is None:
+        return None
+    meter.begin(layout, first_step, complete=state is not None and state.complete)
+    return meter.input_events(rows) if network.event_input else None
 
 
 def _fire(
@@ -117,8 +134,13 @@ def _fire(
         as_bytes = network.precision == "int8" and neuron.fits_bytes
         if meter is None and not as_bytes:
             return neuron.output(current, network.T, memory, own).flatten(0, 1), None
-        counted = meter is not None
-        tally = Tally(layout.batch, neuron.max_spikes, sums=counted, as_bytes=as_bytes)
+        tally = Tally(
+            layout.batch,
+            neuron.max_spikes,
+            sums=meter is not None,
+            as_bytes=as_bytes,
+            expected=None if meter is None else meter.expected(site.name),
+        )
         tag = None
         if neuron.plain_burst:
             output = neuron.output(current, network.T, memory, own, tally=tally)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from adacal.core.calls import Call, read_call
+from adacal.core.counting import SynapseCounter
 from adacal.core.eight_bit import run_pool
 from adacal.core.execution import Execution
 from adacal.core.functions import Role, role_of
@@ -21,7 +22,7 @@ from adacal.core.precision import LayerRunner
 from adacal.core.sites import OnActivation, Site
 from adacal.core.spike_bytes import pooled
 from adacal.core.tape import Entry, Rule, Seen, Tape
-from adacal.core.traces import into, known_of, set_trace, trace_of, traced_tensors
+from adacal.core.traces import into, known_of, meter_tag, set_trace, trace_of, traced_tensors
 
 _TAPES = 16
 """Kinds of pass that are kept."""
@@ -40,6 +41,7 @@ class Replay(TorchFunctionMode):
         tape: of an earlier pass.
         layout: how rows are laid out, as they were but for the number of samples.
         on_activation: computes each activation site.
+        meter: counts synaptic operations, if given.
         state: memory of a stepwise run, if given.
         rounded: computes layers of the spiking stream in low precision, if given.
     """
@@ -50,12 +52,14 @@ class Replay(TorchFunctionMode):
         layout: Layout,
         on_activation: OnActivation,
         *,
+        meter: SynapseCounter | None = None,
         state: RunState | None = None,
         rounded: LayerRunner | None = None,
     ) -> None:
         super().__init__()
         self.tape = tape
         self.on_activation = on_activation
+        self.meter = meter
         self.state = state
         self.rounded = rounded
         self._left = iter(tape.entries)
@@ -63,13 +67,19 @@ class Replay(TorchFunctionMode):
         self._batches = tape.batch, layout.batch
         self._execution = Execution(layout, _Written(tape.memories), state)
 
-    def run(self, forward: Callable[[torch.nn.Module, Any], Any], module: Any, rows: Tensor) -> Any:
-        """Runs the network on laid-out rows and returns its raw output rows.
+    def run(
+        self,
+        forward: Callable[[torch.nn.Module, Any], Any],
+        module: Any,
+        rows: Tensor,
+        tag: Any = None,
+    ) -> Any:
+        """Runs the network on laid-out rows, with their tag, and returns its raw output rows.
 
         Raises:
             Diverged: it went another way.
         """
-        set_trace(rows, self.tape.first)
+        set_trace(rows, self.tape.first, tag)
         with self:
             result = forward(module, rows)
         outside = any(known_of(tensor).row_dim for tensor in traced_tensors(result))
@@ -97,46 +107,69 @@ class Replay(TorchFunctionMode):
         if entry is None or entry.function != func or not self._as_written(entry, args, kwargs):
             self._lost = True
             raise Diverged
-        if entry.kind == "plain":
-            result = func(*args, **kwargs)
-        elif isinstance(entry.detail, Site):
+        tag = None
+        if isinstance(entry.detail, Site):
             rows = args[0] if args else read_call(func, args, kwargs).args[0]
-            result = self._neurons(entry.detail, rows)
+            result, tag = self._neurons(entry.detail, rows)
+        elif self.meter is not None and _is_counted(entry, args, kwargs):
+            result, tag = self._metered(self.meter, entry, _traced(func, args, kwargs))
+        elif entry.kind == "plain":
+            result = func(*args, **kwargs)
         else:
-            result = self._run(entry, read_call(func, args, kwargs))
+            result, _ = self._run(entry, _traced(func, args, kwargs))
         tensors = (result,) if isinstance(result, Tensor) else result
         if len(tensors) != len(entry.marks):
             self._lost = True
             raise Diverged
-        for tensor, mark in zip(tensors, entry.marks, strict=True):
+        for index, (tensor, mark) in enumerate(zip(tensors, entry.marks, strict=True)):
             if mark is not None:
-                set_trace(tensor, mark)
-        if entry.base is not None:
+                set_trace(tensor, mark, tag[index] if isinstance(tag, list | tuple) else tag)
+        if entry.base is not None and result._base is not None:
             set_trace(result._base, entry.base)
         return result
 
-    def _run(self, entry: Entry, call: Call) -> Any:
-        traced = tuple(traced_tensors((call.args, call.kwargs)))
-        call = replace(call, traced=traced)
+    def _metered(self, meter: SynapseCounter, entry: Entry, call: Call) -> tuple[Any, Any]:
+        """Runs a call and counts it as `SpikingMode` does; returns its result and the tag of it."""
+        assert entry.counted is not None
+        (role, label), tag = entry.counted, None
+        if role in ("follow", "product"):
+            tag = meter.follow(label, call, None)
+        elif role == "synapse" and entry.kind != "once":
+            meter.synapse(label, call)
+        result, fresh = self._run(entry, call)
+        if role == "synapse" and entry.kind == "once" and fresh:
+            meter.synapse(label, call)
+        elif role == "pool":
+            tag = meter.follow(label, call, result)
+        elif role == "product":
+            meter.product(label, call, result)
+        elif role == "analogue":
+            meter.analogue(label, call, result)
+        return result, tag
+
+    def _run(self, entry: Entry, call: Call) -> tuple[Any, bool]:
+        """Runs a call; returns whether it was computed now, not taken from an earlier step."""
+        if entry.kind == "plain":
+            return call.run(), True
         if entry.kind == "once":
-            return self._execution.once(call)[0]
+            return self._execution.once(call)
         if entry.kind == "rounded":
             assert self.rounded is not None
-            return self.rounded.run(call)
+            return self.rounded.run(call), True
         if entry.kind == "pool":
-            return run_pool(call)
+            return run_pool(call), True
         assert isinstance(entry.detail, Rule)
         mean, dim, out_dim, label = (getattr(entry.detail, name) for name in Rule.__slots__)
         result = self._execution.running(call, mean=mean, dim=dim, out_dim=out_dim, label=label)
         if not mean:
             pooled(call.args[0], result)
-        return result
+        return result, True
 
-    def _neurons(self, site: Site, rows: Tensor) -> Tensor:
+    def _neurons(self, site: Site, rows: Tensor) -> tuple[Tensor, Any]:
         trace = trace_of(rows)
         assert trace is not None
-        output, _ = self.on_activation(site, rows, trace)
-        return into(rows, output) if site.inplace else output
+        output, tag = self.on_activation(site, rows, trace)
+        return into(rows, output) if site.inplace else output, tag
 
     def _as_written(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         return self._same(entry.args, args) and (
@@ -210,8 +243,9 @@ class Tapes:
         forward: Callable[[Any, Any], Any],
         module: Any,
         rows: Tensor,
+        tag: Any = None,
     ) -> tuple[bool, Any]:
-        """Runs a pass from its tape.
+        """Runs a pass from its tape, on rows with their tag.
 
         Returns:
             Whether that went well, and the raw output rows. If not, whatever the reason, it is to
@@ -222,7 +256,7 @@ class Tapes:
         state = replay.state
         before = None if state is None else state.copied()
         try:
-            return True, replay.run(forward, module, rows.view_as(rows))
+            return True, replay.run(forward, module, rows.view_as(rows), tag)
         except torch.OutOfMemoryError:
             raise
         except Exception:
@@ -268,6 +302,18 @@ def _carries(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:
         elif isinstance(value, list | tuple | dict) and traced_tensors(value):
             return True
     return bool(kwargs and traced_tensors(kwargs))
+
+
+def _is_counted(entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a meter makes anything of a call: it follows spikes only."""
+    if entry.counted is None or entry.counted[0] != "follow":
+        return entry.counted is not None
+    return any(meter_tag(tensor) is not None for tensor in traced_tensors((args, kwargs)))
+
+
+def _traced(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    call = read_call(func, args, kwargs)
+    return replace(call, traced=tuple(traced_tensors((call.args, call.kwargs))))
 
 
 class _Written(CallNames):

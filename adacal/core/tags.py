@@ -22,7 +22,7 @@ from adacal.core.layout import Layout
 from adacal.core.replay import replay
 from adacal.core.sites import Coding
 from adacal.core.tally import Tally, per_step, spikes_and_events
-from adacal.core.traces import known_of, trace_of
+from adacal.core.traces import known_of, meter_tag, trace_of
 
 _UNCHANGED = functions.names(
     """contiguous clone detach data real identity _dropout_identity dropout dropout_ dropout1d
@@ -61,8 +61,8 @@ class Tag:
 
 def tag_of(tensor: Any) -> Tag | None:
     """Returns the tag that travels beside a tensor; None if it is no tensor of spikes."""
-    trace = trace_of(tensor) if isinstance(tensor, Tensor) else None
-    return trace.tag if trace is not None and isinstance(trace.tag, Tag) else None
+    tag = meter_tag(tensor)
+    return tag if isinstance(tag, Tag) else None
 
 
 def placed(tag: Tag, shape: tuple[int, ...], row_dim: int) -> Tag:

@@ -24,19 +24,29 @@ class Tally:
         max_spikes: φ, if it is known.
         sums: whether sums will be read.
         as_bytes: whether `counts` will be read.
+        expected: weights that will probably be asked for, which a compiled scan then sums up with
+            at once, while it has the spikes at hand.
 
     Attributes:
         counts: uint8, shape [steps, B*m, C, *], once they are taken as bytes.
+        site: where they come from, if that is known and they are as they were there.
     """
 
     def __init__(
-        self, batch: int, max_spikes: int = MOST, *, sums: bool = True, as_bytes: bool = False
+        self,
+        batch: int,
+        max_spikes: int = MOST,
+        *,
+        sums: bool = True,
+        as_bytes: bool = False,
+        expected: Weights | None = None,
     ) -> None:
-        self.batch, self.max_spikes = batch, max_spikes
+        self.batch, self.max_spikes, self.expected = batch, max_spikes, expected
         self.counts: Tensor | None = None
+        self.site: str | None = None
         self._sums, self._as_bytes = sums, as_bytes
         self._bytes: Bytes | None = None
-        self._totals: Sums | None = None
+        self._known: dict[Weights, Sums] = {}
         self._both: tuple[Tensor, Tensor] | None = None
 
     @classmethod
@@ -63,9 +73,9 @@ class Tally:
         if self._sums:
             self._both = spikes_and_events(counts.flatten(0, 1), counts.shape[0], self.batch)
 
-    def fill(self, spikes: Bytes, totals: Sums) -> None:
-        """As `take`, of counts as bytes, with the sums of each step as of `totals`."""
-        self.counts, self._bytes, self._totals = spikes.counts, spikes, totals
+    def fill(self, spikes: Bytes, known: dict[Weights, Sums]) -> None:
+        """As `take`, of counts as bytes, with sums that are known of them."""
+        self.counts, self._bytes, self._known = spikes.counts, spikes, known
 
     def totals(self, blocks: int) -> Sums:
         """Returns spikes and events of each of so many steps."""
@@ -79,8 +89,10 @@ class Tally:
             blocks: steps that were taken.
             row_dim: dimension of the rows of `spikes`.
         """
-        if weights is ONE and self._totals is not None:
-            return self._totals
+        if weights in self._known:
+            return self._known[weights]
+        if weights.same is not None and ONE in self._known:
+            return [[weights.same * both for both in step] for step in self._known[ONE]]
         if self._bytes is not None:
             found = weigh(self._bytes, weights, self.max_spikes)
             if found is not None:

@@ -21,6 +21,8 @@ from adacal.core.traces import Trace, trace_of
 Kind = Literal["plain", "once", "rounded", "pool", "running", "fire"]
 """How a call was run: as it is; for one block; in low precision; as a pool of spikes; by a temporal
 rule; by neurons."""
+Counted = Literal["follow", "product", "pool", "synapse", "analogue"]
+"""What a meter makes of a call; `product` follows first, `pool` follows a max pool behind it."""
 _VALUES = (
     int, float, str, bool, type(None), type(Ellipsis), slice,
     torch.dtype, torch.device, torch.memory_format, torch.layout,
@@ -54,6 +56,7 @@ class Entry:
         args, kwargs: the arguments, tensors as `Seen`.
         kind: how it was run.
         detail: the site of neurons, or the rule.
+        counted: what a meter makes of it, and the label it goes by.
         marks: traces of the tensors of the result, in order.
         base: trace of the tensor that a result written in place is a view of.
     """
@@ -63,6 +66,7 @@ class Entry:
     kwargs: Any
     kind: Kind = "plain"
     detail: Site | Rule | None = None
+    counted: tuple[Counted, str] | None = None
     marks: tuple[Trace | None, ...] = ()
     base: Trace | None = None
 
@@ -100,6 +104,11 @@ class Tape:
         elif self.usable:
             self.entries[-1].kind, self.entries[-1].detail = kind, detail
 
+    def counted(self, role: Counted, label: str) -> None:
+        """Says what a meter makes of the last call."""
+        if self.usable:
+            self.entries[-1].counted = role, label
+
     def spoil(self) -> None:
         """Gives the tape up, with all that it holds; what is kept says that it is of no use."""
         self.usable = False
@@ -129,7 +138,7 @@ class Tape:
         if trace is None:
             return None
         if id(trace) not in self._known:
-            self._known[id(trace)] = trace, replace(trace, producer=None, tag=None)
+            self._known[id(trace)] = trace, replace(trace, producer=None)
         return self._known[id(trace)][1]
 
     def _seen(self, value: Any) -> Any:

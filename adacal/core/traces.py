@@ -15,7 +15,7 @@ from adacal.core.calls import Call
 from adacal.core.products import product_of
 from adacal.core.spike_bytes import hand_over
 
-_ATTRIBUTE = "_adacal_trace"
+_ATTRIBUTE, _TAG = "_adacal_trace", "_adacal_tag"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,6 @@ class Trace:
         channel_dim: dimension of the channels.
         row_dim: dimension of the rows; 0 unless the network moved it.
         producer: the synaptic operation it comes from, if that is known.
-        tag: what the meter attached to it.
         site: the site whose output it is, shapes and order aside.
     """
 
@@ -62,7 +61,6 @@ class Trace:
     channel_dim: int = 1
     row_dim: int = 0
     producer: Producer | None = None
-    tag: Any = None
     site: str | None = None
 
 
@@ -84,9 +82,15 @@ def is_rows(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and trace_of(tensor) is not None
 
 
-def set_trace(tensor: Tensor, trace: Trace | None) -> None:
-    """Attaches knowledge to a tensor."""
+def set_trace(tensor: Tensor, trace: Trace | None, tag: Any = None) -> None:
+    """Attaches knowledge to a tensor, and what a meter says of it, which is new in every pass."""
     setattr(tensor, _ATTRIBUTE, trace)
+    setattr(tensor, _TAG, tag)
+
+
+def meter_tag(tensor: Any) -> Any:
+    """Returns what a meter has attached to a tensor."""
+    return getattr(tensor, _TAG, None)
 
 
 def traced_tensors(values: Any) -> list[Tensor]:
@@ -117,13 +121,13 @@ def mark_result(result: Any, known: Trace, args: tuple[Any, ...] = (), tag: Any 
 
     Args:
         result: what a function returned.
-        known: of all its tensors, up to the tag.
+        known: of all its tensors.
         args: the function's arguments, where it may have changed the first of them.
         tag: one for the result, or a list with one for each tensor.
     """
     if isinstance(result, Tensor):
         if result.is_floating_point():
-            set_trace(result, replace(known, tag=tag))
+            set_trace(result, replace(known), tag)  # a tape tells tensors apart by their traces
             if args and result is args[0]:
                 mark_base(result)
     elif isinstance(result, list | tuple):
@@ -134,7 +138,7 @@ def mark_result(result: Any, known: Trace, args: tuple[Any, ...] = (), tag: Any 
         for item in result.values():
             mark_result(item, known)
     elif result is None and args and isinstance(args[0], Tensor):
-        set_trace(args[0], replace(known, tag=None, producer=None))
+        set_trace(args[0], replace(known, producer=None))
         mark_base(args[0])
     return result
 
@@ -163,7 +167,7 @@ def mark_base(view: Tensor) -> None:
     if base is not None and known is not None:
         before = trace_of(base) or known
         static = before.static and known.static
-        set_trace(base, replace(before, static=static, producer=None, tag=None))
+        set_trace(base, replace(before, static=static, producer=None))
 
 
 def place_after(call: Call) -> tuple[int, int]:
@@ -178,7 +182,7 @@ def place_after(call: Call) -> tuple[int, int]:
 
 
 def after_linear(call: Call) -> Trace:
-    """Returns what is known of the result of a linear operation; its tag is the meter's to give."""
+    """Returns what is known of the result of a linear operation."""
     source = call.traced[0]
     first = known_of(source)
     row_dim, channel_dim = place_after(call)

@@ -60,9 +60,11 @@ class Captured:
     def _keep(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
         self.inputs.append(args[0])
 
-    def rows(self) -> Map:
+    def rows(self, *, last: bool = False) -> Map:
+        """All that came, or what came last: a pass may be run to write a tape before it counts."""
         self._handle.remove()
-        found = torch.cat([tensor.as_subclass(Tensor).detach() for tensor in self.inputs])
+        seen = self.inputs[-1:] if last else self.inputs
+        found = torch.cat([tensor.as_subclass(Tensor).detach() for tensor in seen])
         return found.double().numpy()
 
 

@@ -19,6 +19,8 @@ from adacal.core.network import SpikingNetwork
 from adacal.core.quantised import AnnNetwork
 from toys import dyadic, make_dyadic
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 class TwoParts(nn.Module):
     """A body whose neurons spike and a tail of two layers with an activation of its own."""

@@ -146,7 +146,8 @@ def test_a_tally_holds_the_sums_of_plain_torch(
     neuron = neurons(sizes, seed, per_channel=per_channel, last=last, shift=True, places=False,
                      phi=phi)  # fmt: skip
     counts, potential = plain_scan(current, neuron)
-    wanted, tally = Tally(batch, phi), Tally(batch, phi)
+    weights = Weights(torch.arange(1.0, 1 + counts[0, 0].numel()).reshape(1, *shape[1:]))
+    wanted, tally = Tally(batch, phi), Tally(batch, phi, expected=weights if inplace else None)
     wanted.take(counts)
     out = current.clone(memory_format=torch.preserve_format) if inplace else None
     with pytest.MonkeyPatch.context() as patch:
@@ -159,7 +160,6 @@ def test_a_tally_holds_the_sums_of_plain_torch(
     assert torch.equal(bits(output), bits(counts * neuron.threshold))
     assert not kept or torch.equal(bits(membrane), bits(potential))
     assert tally.counts is not None and torch.equal(tally.counts.float(), counts)
-    weights = Weights(torch.arange(1.0, 1 + counts[0, 0].numel()).reshape(1, *shape[1:]))
     for each in (weights, Weights(torch.full((1,), 7.0)), ONE):
         assert tally.weighed(each, T) == wanted.weighed(each, T)
     step = counts.sum((1, *range(2, counts.dim()))).tolist()
@@ -194,7 +194,7 @@ def test_weights_that_32_bits_cannot_add_up_are_left_to_torch(values: list[list[
     spikes = Bytes(counts, layout, memory_of(counts, layout))
     assert weigh(spikes, weights, 3) is None
     tally = Tally(2, 3)
-    tally.fill(spikes, [[6, 3]])
+    tally.fill(spikes, {})
     (first, second), *_ = values
     assert tally.weighed(weights, 1) == [[4 * first + 2 * second, 2 * first + second]]
 

@@ -12,6 +12,8 @@ from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
 from core.energy_toys import filled, images, small, spiking, two_layers
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 def by_hand() -> tuple[SpikingNetwork, EnergyReport]:
     """Two steps, θ = 1, φ = 3; currents 2, 0.5 and -2.5 from the input (2, 0.5).

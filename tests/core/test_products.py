@@ -18,6 +18,8 @@ from adacal.core.measure import measure_energy
 from adacal.core.synapses import product_macs
 from core.energy_toys import filled, seeded, spikes_into
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 SHAPES = {"matrix": (6, 7), "left": (7, 6), "square": (5, 5), "stack": (5, 6, 7), "vector": (6,)}
 WEIGHTS = {
     name: torch.rand(*shape, generator=seeded(len(name))) - 0.4 for name, shape in SHAPES.items()

@@ -17,6 +17,8 @@ from adacal.core.search import threshold_candidates
 from adacal.core.sensitivity import Tables, fan_out, measure_tables
 from core.energy_toys import Functional, filled, images
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 POINTS = 7
 
 

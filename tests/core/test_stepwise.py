@@ -24,6 +24,8 @@ from toys import (
     with_dyadic_neurons,
 )
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 def assert_same_spikes(network: SpikingNetwork, x: torch.Tensor) -> None:
     """Runs both ways and compares every count of every site."""
