@@ -202,6 +202,7 @@ def _run(
         plan.row,
         plan.by_row,
         scaled,
+        counts.data_ptr() == current.data_ptr(),
     )
     parts = max(1, min(torch.get_num_threads(), plan.outer, current.numel() // _PER_THREAD))
     totals = np.zeros((parts, steps, 4), np.int64)

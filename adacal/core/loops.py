@@ -18,9 +18,9 @@ def compile_burst() -> Scan:
     import numba
 
     f, b, w, n = numba.float32[::1], numba.uint8[::1], numba.int32[::1], numba.int64
-    n2 = numba.int64[:, ::1]
+    n2, yes = numba.int64[:, ::1], numba.boolean
     signature = numba.void(
-        f, n, f, n, b, n, w, n2, f, f, f, f, numba.float32, n, n, n, n, numba.boolean, n, n
+        f, n, f, n, b, n, w, n2, f, f, f, f, numba.float32, n, n, n, n, yes, yes, n, n
     )
     return _compile(signature, _burst)
 
@@ -65,9 +65,12 @@ def _compile(signature: Any, loops: Scan) -> Scan:
 def _burst(
     current: Any, step: int, counts: Any, count_step: int, codes: Any, code_step: int,
     weight: Any, totals: Any, potential: Any, theta: Any, shift: Any, start: Any, most: Any,
-    steps: int, channels: int, row: int, by_row: int, scaled: bool, begin: int, end: int,
+    steps: int, channels: int, row: int, by_row: int, scaled: bool, inplace: bool,
+    begin: int, end: int,
 ) -> None:  # fmt: skip
     """The loops, which numba compiles: for each piece of memory all steps, its potentials in cache.
+
+    With `inplace`, `counts` is the memory of `current`.
 
     A step is `outer * channels` lines of `row` neurons; those of a line have one threshold, or with
     `by_row` (then there is one channel) each its own. Where `codes` has room, counts are written
@@ -75,37 +78,58 @@ def _burst(
     times their `weight`, if it has room, which neurons have in turns; see `_weigh`.
     """
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
-    u = np.empty(CHUNK, np.float32)
+    u, starts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
+    alone = steps == 1 and potential.size == 0  # then potentials are not kept
     for line in range(begin * channels, end * channels):
         channel = line % channels
+        if not by_row:
+            levels[:], shifts[:] = theta[channel], shift[channel]
+            if start.size > 0:
+                starts[:] = start[channel]
         for low in range(0, row, CHUNK):
             length = min(CHUNK, row - low)
             at = line * row + low
+            # slices, because an index that may count from the end is not read several at a time
+            level, added, first = levels[:length], shifts[:length], starts[:length]
             if by_row:
                 level, added = theta[low : low + length], shift[low : low + length]
-            else:
-                level, added = levels[:length], shifts[:length]
-                level[:], added[:] = theta[channel], shift[channel]
-            # slices, because an index that may count from the end is not read several at a time
+                if start.size > 0:
+                    first = start[low : low + length]
             if start.size == 0:
-                u[:length] = potential[at : at + length]
-            elif by_row:
-                u[:length] = start[low : low + length]
-            else:
-                u[:length] = start[channel]
+                first = potential[at : at + length]
+            if not alone:
+                u[:length] = first
             for t in range(steps):
                 x = current[t * step + at : t * step + at + length]
                 k = counts[t * count_step + at : t * count_step + at + length]
-                # loops apart, because x and k may be the same memory, which one loop could not
-                # take several numbers at a time of
-                for i in range(length):
-                    u[i] = (u[i] + x[i]) + added[i]
-                for i in range(length):
-                    fired = np.floor(u[i] / level[i])
-                    fired = np.float32(0) if fired < 0 else fired
-                    fired = most if fired > most else fired  # NaN stays NaN, as in torch
-                    k[i] = fired
-                    u[i] = u[i] - fired * level[i]
+                # one loop cannot take several numbers at a time where it may read what it writes
+                # under another name, so that each case has its own; NaN stays NaN, as in torch
+                if alone and inplace:
+                    for i in range(length):
+                        fired = np.floor(((first[i] + k[i]) + added[i]) / level[i])
+                        fired = np.float32(0) if fired < 0 else fired
+                        k[i] = most if fired > most else fired
+                elif alone:
+                    for i in range(length):
+                        fired = np.floor(((first[i] + x[i]) + added[i]) / level[i])
+                        fired = np.float32(0) if fired < 0 else fired
+                        k[i] = most if fired > most else fired
+                elif inplace:
+                    for i in range(length):
+                        v = (u[i] + k[i]) + added[i]
+                        fired = np.floor(v / level[i])
+                        fired = np.float32(0) if fired < 0 else fired
+                        fired = most if fired > most else fired
+                        k[i] = fired
+                        u[i] = v - fired * level[i]
+                else:
+                    for i in range(length):
+                        v = (u[i] + x[i]) + added[i]
+                        fired = np.floor(v / level[i])
+                        fired = np.float32(0) if fired < 0 else fired
+                        fired = most if fired > most else fired
+                        k[i] = fired
+                        u[i] = v - fired * level[i]
                 if codes.size > 0:
                     code = codes[t * code_step + at : t * code_step + at + length]
                     for i in range(length):
