@@ -34,7 +34,7 @@ SWITCH = "ADACAL_SCAN"
 """Environment variable; `plain` leaves the compiled scan out."""
 FIRST_USE = 1 << 18
 """Elements of a current from which the compiler is loaded, once; from then on it takes all."""
-_SHORT = 256
+_SHORT = 512
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 _PER_THREAD = 1 << 20
 """Elements that are worth a thread of their own, which takes some 0.15 ms to start."""
@@ -95,7 +95,7 @@ class _Plan:
 
     Attributes:
         layout: of one step.
-        outer, channels, row, by_row: see `_burst`; `outer` is what threads share.
+        outer, channels, row, by_row: see `_burst`; a step has `outer * channels` lines.
         threshold, shift: numbers as the loops read them.
         start: initial potentials likewise; None if they vary along more than thresholds do.
     """
@@ -204,11 +204,12 @@ def _run(
         scaled,
         counts.data_ptr() == current.data_ptr(),
     )
-    parts = max(1, min(torch.get_num_threads(), plan.outer, current.numel() // _PER_THREAD))
+    lines = plan.outer * plan.channels
+    parts = max(1, min(torch.get_num_threads(), lines, current.numel() // _PER_THREAD))
     totals = np.zeros((parts, steps, 4), np.int64)
     _in_threads(
         lambda share: kernel(*before, share[0], *behind, *share[1]),
-        list(zip(totals, _equal(plan.outer, parts), strict=True)),
+        list(zip(totals, _equal(lines, parts), strict=True)),
     )
     if tally is not None and taken is not None:
         known = {ONE: (whole := totals.sum(0))[:, :2].tolist()}

@@ -72,20 +72,22 @@ def _burst(
 
     With `inplace`, `counts` is the memory of `current`.
 
-    A step is `outer * channels` lines of `row` neurons; those of a line have one threshold, or with
-    `by_row` (then there is one channel) each its own. Where `codes` has room, counts are written
-    there as bytes, and added to `totals` [steps, 4], as are ones where they are not 0; and both
-    times their `weight`, if it has room, which neurons have in turns; see `_weigh`.
+    A step is lines of `row` neurons, in turns of `channels`, of which `begin` to `end` are walked;
+    those of a line have one threshold, or with `by_row` (then there is one channel) each its own.
+    Where `codes` has room, counts are written there as bytes, and added to `totals` [steps, 4], as
+    are ones where they are not 0; and both times their `weight`, if it has room, which neurons have
+    in turns; see `_weigh`.
     """
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u, starts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     alone = steps == 1 and potential.size == 0  # then potentials are not kept
-    for line in range(begin * channels, end * channels):
+    width = min(row, CHUNK)
+    for line in range(begin, end):
         channel = line % channels
         if not by_row:
-            levels[:], shifts[:] = theta[channel], shift[channel]
+            levels[:width], shifts[:width] = theta[channel], shift[channel]
             if start.size > 0:
-                starts[:] = start[channel]
+                starts[:width] = start[channel]
         for low in range(0, row, CHUNK):
             length = min(CHUNK, row - low)
             at = line * row + low
