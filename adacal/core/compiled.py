@@ -173,7 +173,8 @@ def _run(
         codes, code_step = memory_of(taken, layout), taken.stride(0)
     if tally is not None and tally.expected is not None and layout.order[0] == 0:
         weight = tally.expected.laid(layout, neuron.max_spikes)
-        if weight is not None and len(weight) != current[0, 0].numel():
+        # lines of several samples, which have thresholds of their own, do not have them in turns
+        if weight is None or len(weight) != current[0, 0].numel() or len(weight) % plan.row:
             weight = None
     start, potential, memory = plan.start, _NOTHING, _NO_NUMBERS
     if membrane is not None or start is None or keep:
@@ -206,20 +207,26 @@ def _run(
     )
     lines = plan.outer * plan.channels
     parts = max(1, min(torch.get_num_threads(), lines, current.numel() // _PER_THREAD))
-    totals = np.zeros((parts, steps, 4), np.int64)
+    totals = np.zeros((parts, steps, 5), np.int64)
     _in_threads(
         lambda share: kernel(*before, share[0], *behind, *share[1]),
         list(zip(totals, _equal(lines, parts), strict=True)),
     )
+    if out is not None and not out.is_inference():
+        torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
     if tally is not None and taken is not None:
-        known = {ONE: (whole := totals.sum(0))[:, :2].tolist()}
+        whole = totals.sum(0)
+        if whole[:, 4].any():  # which no byte says
+            tally.take(torch.div(counts, neuron.threshold).round_() if scaled else counts)
+            return counts, potential
+        known = {ONE: whole[:, :2].tolist()}
         if tally.expected is not None and weight is not None:
-            known[tally.expected] = whole[:, 2:].tolist()
+            known[tally.expected] = whole[:, 2:4].tolist()
         tally.fill(Bytes(taken, layout, codes), known)
     return counts, potential
 
 
-_NOTHING = torch.empty(0)
+_NOTHING = torch.empty(0, dtype=torch.float32)
 _NO_NUMBERS = _NOTHING.numpy()
 _NO_BYTES, _NO_WEIGHTS = _NOTHING.to(torch.uint8).numpy(), _NOTHING.to(torch.int32).numpy()
 
@@ -281,8 +288,9 @@ def _agrees(kernel: Scan) -> bool:
     from adacal.core.kernels import BurstParameters, plain_scan
 
     generator = torch.Generator().manual_seed(0)
-    current = torch.randn(5, 3, 7, 11, 13, generator=generator)
-    threshold = torch.rand(7, 1, 1, generator=generator) + 0.1
+    single = torch.float32  # whatever the default is
+    current = torch.randn(5, 3, 7, 11, 13, generator=generator, dtype=single)
+    threshold = torch.rand(7, 1, 1, generator=generator, dtype=single) + 0.1
     neuron = BurstParameters(
         threshold=threshold, max_spikes=3, shift=threshold / 7, initial_potential=threshold / 2
     )

@@ -9,6 +9,7 @@ of its output; spikes are not.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,16 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adacal.core import functions
+from adacal.core import dimensions, functions
 from adacal.core.calls import Call
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.pooling import elements_averaged
+from adacal.core.seen import Seen
 from adacal.core.spike_bytes import MOST, SpikeBytes, bytes_of, pooled
 
 LARGEST = 127
 """Largest weight; -128 has no opposite."""
-_KEPT = 1024
-"""Packed weights that are kept; more are of weights that a network computes anew at every run."""
+_SIZES = 8
+"""Sizes of input that a weight is kept packed for."""
 _AXES = {"linear": 0, "conv1d": 1, "conv2d": 2}
 
 
@@ -34,7 +36,7 @@ class EightBit:
     """Runs layers that spikes enter in 8 bits and keeps their packed weights for the next run."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, _Packed] = {}
+        self._kept: dict[Any, dict[Any, _Packed]] = {}
 
     def __reduce__(self) -> tuple[type[EightBit], tuple[()]]:
         return EightBit, ()  # packed weights cannot be copied
@@ -46,7 +48,7 @@ class EightBit:
         them, transposed and 3D convolutions, and sums that 32 bits may not hold.
 
         Returns:
-            Currents, float32; of convolutions in channels-last memory.
+            Currents, float32, laid out as the layer itself would have done.
         Raises:
             UnsupportedModelError: a weight is not finite.
         """
@@ -54,27 +56,48 @@ class EightBit:
         layer = None if spikes is None else _read(call, spikes)
         if spikes is None or layer is None:
             return call.run()
-        # one weight may serve several sites, as the head of a detector does, and is packed for
-        # a size of input: of another it is packed anew at every call
+        return layer.run(spikes.counts, self._packed(layer, spikes))
+
+    def _packed(self, layer: _Layer, spikes: SpikeBytes) -> _Packed:
+        # one weight may serve several sites, as the head of a detector does
+        key = id(layer.weight), spikes.site, layer.options
+        if key not in self._kept:
+            self._kept[key] = {}
+            # one that a network makes anew at every pass goes with it
+            weakref.finalize(layer.weight, self._kept.pop, key, None)
+        # and is packed for a size of input: of another it would be laid out anew at every call
         size = spikes.counts.shape[2:] if layer.axes else (), len(spikes.counts) == 1
-        key = id(layer.weight), spikes.site, layer.options, size
-        kept = self._kept.get(key)
+        sizes = self._kept[key]
+        kept = sizes.get(size)
         if kept is None or not kept.is_of(layer.weight, spikes.threshold):
-            if len(self._kept) >= _KEPT:
-                self._kept.clear()
-            kept = self._kept[key] = _pack(layer, spikes)
-        return layer.run(spikes.counts, kept)
+            if len(sizes) >= _SIZES:
+                sizes.pop(next(iter(sizes)))
+            kept = sizes[size] = _pack(layer, spikes)
+        return kept
 
 
 def run_pool(call: Call) -> Any:
     """Runs a pool, and says what spikes its result is made of if its input is of spikes."""
-    result, source = call.run(), call.args[0]
-    if bytes_of(source) is not None:
-        averaged = call.name in functions.AVERAGE_POOL
-        elements = elements_averaged(call, source) if averaged else 1
-        if elements is not None:
-            pooled(source, result, elements)
+    result = call.run()
+    after_pool(call, result)
     return result
+
+
+def after_pool(call: Call, result: Any) -> None:
+    """Says what spikes the result of a pool is made of if its input is of spikes."""
+    source = call.args[0]
+    if bytes_of(source) is None:
+        return
+    elements: int | None = 1
+    if call.name in functions.AVERAGE_POOL:
+        elements = elements_averaged(call, source)
+    if elements is None:
+        return
+    if call.name in {"max", "amax"}:
+        dims = set(dimensions.reduced(call, source))
+    else:
+        dims = set(range(source.dim() - dimensions.pooled_axes(call.name), source.dim()))
+    pooled(source, result, dims, elements)
 
 
 def rounded(weight: Tensor, threshold: Tensor, groups: int = 1) -> tuple[Tensor, Tensor]:
@@ -126,6 +149,8 @@ class _Layer:
     bias: Tensor | None
     options: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
     """Stride, padding and dilation, each of two axes, and groups."""
+    last: bool
+    """Whether channels come last in the memory of the result."""
 
     def run(self, counts: Tensor, packed: _Packed) -> Tensor:
         whole = torch.ops.onednn
@@ -136,23 +161,22 @@ class _Layer:
         rows = counts if self.axes == 2 else counts.unsqueeze(3)
         rows = rows.contiguous(memory_format=torch.channels_last)
         result = whole.qconv2d_pointwise(rows, *numbers, *self.options, *as_float)
-        return result if self.axes == 2 else result.squeeze(3)
+        result = result if self.axes == 2 else result.squeeze(3)
+        return result if self.last else result.contiguous()
 
 
 @dataclass(frozen=True)
 class _Packed:
     """A weight in 8 bits as oneDNN wants it, and what it was made from."""
 
-    weight: Tensor
-    version: int
+    weight: Seen
     threshold: Tensor
     data: Tensor
     scale: Tensor
     zeros: Tensor
 
     def is_of(self, weight: Tensor, threshold: Tensor) -> bool:
-        same = self.weight is weight and self.version == weight._version
-        return same and torch.equal(self.threshold, threshold)
+        return self.weight.is_still(weight) and torch.equal(self.threshold, threshold)
 
 
 def _read(call: Call, spikes: SpikeBytes) -> _Layer | None:
@@ -166,22 +190,32 @@ def _read(call: Call, spikes: SpikeBytes) -> _Layer | None:
     least = rows.dim() - spikes.threshold.dim()
     if any(least + dim != channels for dim in varying):
         return None
+    if weight.dim() != axes + 2 or not isinstance(weight, Tensor):
+        return None
     if weight.dtype is not torch.float32 or spikes.most * LARGEST * weight[0].numel() >= 2**31:
         return None
     named = ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
     values = [call.argument(*name) for name in named] if axes else [1, 0, 1]
     if any(isinstance(value, str) for value in values):  # padding="same"
         return None
-    stride, padding, dilation = (_pair(v, n[2]) for v, n in zip(values, named, strict=True))
+    pairs = zip(values, named, strict=True)
+    stride, padding, dilation = (_pair(value, axes, name[2]) for value, name in pairs)
     groups = int(call.argument(6, "groups", 1)) if axes else 1
-    return _Layer(axes, weight, bias, (stride, padding, dilation, groups))
+    last = any(_channels_last(tensor) for tensor in (call.args[0], weight))
+    return _Layer(axes, weight, bias, (stride, padding, dilation, groups), last)
 
 
-def _pair(value: int | tuple[int, ...], neutral: int) -> tuple[int, ...]:
+def _channels_last(tensor: Tensor) -> bool:
+    if tensor.dim() != 4 or tensor.is_contiguous():
+        return False
+    return tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+def _pair(value: int | tuple[int, ...], axes: int, neutral: int) -> tuple[int, ...]:
     """Two numbers, one for each axis; a single axis is followed by one of size 1."""
-    if isinstance(value, int):
-        value = (value,)
-    return tuple(value) if len(value) == 2 else (*value, neutral)
+    own = (value,) if isinstance(value, int) else tuple(value)
+    own = own * axes if len(own) == 1 else own
+    return own if axes == 2 else (*own[:1], neutral)
 
 
 def _pack(layer: _Layer, spikes: SpikeBytes) -> _Packed:
@@ -198,15 +232,15 @@ def _pack(layer: _Layer, spikes: SpikeBytes) -> _Packed:
         data = codes if layer.axes == 2 else codes.unsqueeze(3)
         data = torch.ops.onednn.qconv_prepack(data, scale, 1.0, 0, *layer.options, size)
     zeros = torch.zeros(len(scale), dtype=torch.int64)
-    version = layer.weight._version
-    return _Packed(layer.weight, version, spikes.threshold.clone(), data, scale, zeros)
+    return _Packed(Seen(layer.weight), spikes.threshold.clone(), data, scale, zeros)
 
 
 def _agrees() -> bool:
     """Whether sums near the largest come out as float64 has them."""
     generator = torch.Generator().manual_seed(0)
     counts = torch.randint(200, MOST + 1, (2, 32, 5, 5), generator=generator, dtype=torch.uint8)
-    weight = torch.randint(-LARGEST, LARGEST + 1, (16, 32, 3, 3), generator=generator).float()
+    weight = torch.randint(-LARGEST, LARGEST + 1, (16, 32, 3, 3), generator=generator)
+    weight = weight.to(torch.float32)
     weight[:8] = weight[:8].abs()
     weight[:, 0, 0, 0] = LARGEST  # so that scales are 1
     rows, flat = counts.flatten(1)[:, :288], weight.flatten(1)
@@ -220,7 +254,7 @@ def _agrees() -> bool:
 
 
 def _tried(call: Call) -> Tensor:
-    counts, threshold = call.args[0], torch.ones(1)
+    counts, threshold = call.args[0], torch.ones(1, dtype=torch.float32)
     spikes = SpikeBytes("trial", counts, threshold, MOST, 0)
     layer = _read(call, spikes)
     assert layer is not None

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from adacal.core import dimensions, functions, pooling
 from adacal.core.calls import Call, read_call
-from adacal.core.eight_bit import run_pool
+from adacal.core.eight_bit import after_pool, run_pool
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.execution import Execution
 from adacal.core.functions import ActivationCall, Role
@@ -23,7 +23,7 @@ from adacal.core.naming import CallNames
 from adacal.core.precision import LayerRunner
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
-from adacal.core.spike_bytes import pooled
+from adacal.core.spike_bytes import forget
 from adacal.core.tape import Counted, Kind, Rule, Tape
 from adacal.core.traces import (
     Producer,
@@ -237,6 +237,9 @@ class SpikingMode(TorchFunctionMode):
             self._note("pool")
             result = run_pool(call)
         else:
+            if call.name == "data" and self.rounded:
+                forget(source)
+                self._note(None)
             result = call.run()
         dimensions.refuse_mixed_rows(label, call.name, source, result, row_dim)
         if self.meter and call.name in functions.BILINEAR:
@@ -318,7 +321,7 @@ class SpikingMode(TorchFunctionMode):
             at = before.row_dim
             self._note("running", Rule(False, at, after, None))
             result = self._execution.running(call, mean=False, dim=at, out_dim=after)
-            pooled(source, result)
+            after_pool(call, result)
         self._counted("pool", label)
         tag = self.meter.follow(label, call, result) if self.meter else None
         return mark_result(result, known, tag=tag)

@@ -74,9 +74,9 @@ def _burst(
 
     A step is lines of `row` neurons, in turns of `channels`, of which `begin` to `end` are walked;
     those of a line have one threshold, or with `by_row` (then there is one channel) each its own.
-    Where `codes` has room, counts are written there as bytes, and added to `totals` [steps, 4], as
-    are ones where they are not 0; and both times their `weight`, if it has room, which neurons have
-    in turns; see `_weigh`.
+    Where `codes` has room, counts are written there as bytes, and added to `totals` [steps, 5], as
+    are ones where they are not 0; both times their `weight`, if it has room, which neurons have in
+    turns (see `_weigh`); and whether one is no number.
     """
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u, starts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
@@ -136,6 +136,10 @@ def _burst(
                     code = codes[t * code_step + at : t * code_step + at + length]
                     for i in range(length):
                         code[i] = np.uint8(k[i])
+                    odd = np.int32(0)
+                    for i in range(length):
+                        odd |= np.int32(k[i] != k[i])
+                    totals[t, 4] |= odd
                     both = np.int32(0)  # of a chunk, spikes stay below 2^18 and ones below 2^11
                     for i in range(length):
                         one = np.int32(1 << 20) if code[i] > 0 else np.int32(0)

@@ -168,6 +168,7 @@ class SpikingNetwork(Converted):
             index: 0 for the first step.
             meter: counts this step.
         """
+        check_precision(self.precision, inputs.device)
         layout = self._layout(1, inputs.shape[0])
         return run_pass(self, inputs.clone, layout, meter, state, index)
 

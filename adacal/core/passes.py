@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from adacal.core.energy import EnergyMeter
@@ -17,7 +16,7 @@ from adacal.core.neuron import NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.playback import Replay
 from adacal.core.sites import OnActivation, Site
-from adacal.core.spike_bytes import attach
+from adacal.core.spike_bytes import as_bytes, attach
 from adacal.core.tally import Tally
 from adacal.core.traces import Trace, outside_inference_mode, set_trace
 
@@ -131,14 +130,14 @@ def _fire(
         own = current if site.inplace else None
         if trace.static and own is None:
             current = current[:1].expand_as(current)
-        as_bytes = network.precision == "int8" and neuron.fits_bytes
-        if meter is None and not as_bytes:
+        in_bytes = network.precision == "int8" and neuron.fits_bytes
+        if meter is None and not in_bytes:
             return neuron.output(current, network.T, memory, own).flatten(0, 1), None
         tally = Tally(
             layout.batch,
             neuron.max_spikes,
             sums=meter is not None,
-            as_bytes=as_bytes,
+            as_bytes=in_bytes,
             expected=None if meter is None else meter.expected(site.name),
         )
         tag = None
@@ -151,11 +150,11 @@ def _fire(
             counts, theta = neuron.scan(current, network.T, memory)
             if meter is not None:
                 tag = meter.fired(as_fired(site, neuron), counts, theta)
-            if as_bytes:
-                tally.counts = counts.to(torch.uint8)
+            if in_bytes:
+                tally.counts = as_bytes(counts)
             output = neuron.received(counts, memory).mul_(theta)
         rows = output.flatten(0, 1)
-        if as_bytes and tally.counts is not None:
+        if in_bytes and tally.counts is not None:
             attach(rows, site.name, tally.counts.flatten(0, 1), theta, neuron.max_spikes)
         return rows, tag
 

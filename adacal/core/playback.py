@@ -13,14 +13,13 @@ from torch.overrides import TorchFunctionMode
 
 from adacal.core.calls import Call, read_call
 from adacal.core.counting import SynapseCounter
-from adacal.core.eight_bit import run_pool
+from adacal.core.eight_bit import after_pool, run_pool
 from adacal.core.execution import Execution
 from adacal.core.functions import Role, role_of
 from adacal.core.layout import Layout, RunState
 from adacal.core.naming import CallNames
 from adacal.core.precision import LayerRunner
 from adacal.core.sites import OnActivation, Site
-from adacal.core.spike_bytes import pooled
 from adacal.core.tape import Entry, Rule, Seen, Tape
 from adacal.core.traces import into, known_of, meter_tag, set_trace, trace_of, traced_tensors
 
@@ -162,7 +161,7 @@ class Replay(TorchFunctionMode):
         mean, dim, out_dim, label = (getattr(entry.detail, name) for name in Rule.__slots__)
         result = self._execution.running(call, mean=mean, dim=dim, out_dim=out_dim, label=label)
         if not mean:
-            pooled(call.args[0], result)
+            after_pool(call, result)
         return result, True
 
     def _neurons(self, site: Site, rows: Tensor) -> tuple[Tensor, Any]:

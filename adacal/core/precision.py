@@ -7,6 +7,7 @@ of them than of activations; what it rounds are weights, thresholds and currents
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
@@ -17,6 +18,7 @@ from adacal.core.calls import Call
 from adacal.core.checks import check_choice
 from adacal.core.eight_bit import EightBit, trouble
 from adacal.core.errors import ConfigError
+from adacal.core.seen import Seen
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
@@ -81,7 +83,7 @@ class Rounded:
     """Runs layers in bfloat16 and keeps their rounded weights for the next run."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[Tensor, int, Tensor]] = {}
+        self._kept: dict[int, tuple[Seen, Tensor]] = {}
 
     def run(self, call: Call) -> Tensor:
         """Makes the call of a float32 layer in bfloat16; returns float32."""
@@ -95,8 +97,10 @@ class Rounded:
     def _round(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        kept = self._kept.get(id(value))
-        if kept is None or kept[0] is not value or kept[1] != value._version:
-            kept = (value, value._version, value.bfloat16())
-            self._kept[id(value)] = kept
-        return kept[2]
+        key = id(value)
+        if key not in self._kept:  # one that a network makes anew at every pass goes with it
+            weakref.finalize(value, self._kept.pop, key, None)
+        elif self._kept[key][0].is_still(value):
+            return self._kept[key][1]
+        self._kept[key] = Seen(value), value.bfloat16()
+        return self._kept[key][1]

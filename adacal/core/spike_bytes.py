@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +35,20 @@ class SpikeBytes:
 
 def attach(tensor: Tensor, site: str, counts: Tensor, threshold: Tensor, most: int) -> None:
     """Says what a tensor of spikes is made of; the arguments are as in `SpikeBytes`."""
-    setattr(tensor, _ATTRIBUTE, SpikeBytes(site, counts, threshold, most, tensor._version))
+    if not tensor.is_inference():  # which does not tell when it is changed
+        found = SpikeBytes(site, counts, threshold, most, tensor._version)
+        setattr(tensor, _ATTRIBUTE, found)
 
 
 def bytes_of(tensor: Tensor) -> SpikeBytes | None:
     """Returns what a tensor is made of; None if it is not known to be, or no longer, of spikes."""
     found = getattr(tensor, _ATTRIBUTE, None)
     return found if found is not None and found.version == tensor._version else None
+
+
+def forget(tensor: Tensor) -> None:
+    """Takes back what was said of a tensor, where changes of it can no longer be seen."""
+    setattr(tensor, _ATTRIBUTE, None)
 
 
 def hand_over(source: Tensor, target: Tensor) -> None:
@@ -50,22 +58,28 @@ def hand_over(source: Tensor, target: Tensor) -> None:
         attach(target, found.site, found.counts, found.threshold, found.most)
 
 
-def pooled(source: Tensor, result: Any, elements: int = 1) -> None:
+def as_bytes(counts: Tensor) -> Tensor | None:
+    """Returns counts as bytes; None if any is no number, which a byte would hide."""
+    return None if bool(counts.isnan().any()) else counts.to(torch.uint8)
+
+
+def pooled(source: Tensor, result: Any, dims: Collection[int], elements: int = 1) -> None:
     """Says what a pool over spikes gave.
 
     Args:
         source: what went in.
         result: of a max pool, which passes some of them on, so whole thresholds; or of an average.
+        dims: what is pooled; where thresholds vary along it, the result is no number of any.
         elements: how many were averaged, so that wholes are of as many parts of a threshold.
     """
     found = bytes_of(source)
     if found is None or not isinstance(result, Tensor) or result.dim() != source.dim():
         return
     threshold = found.threshold / elements
-    own = threshold.shape
-    there = result.shape[result.dim() - len(own) :]
-    fits = all(size in (1, given) for size, given in zip(own, there, strict=True))
-    if not fits or found.most * elements > MOST:
+    first = source.dim() - threshold.dim()
+    varying = [first + dim for dim, size in enumerate(threshold.shape) if size > 1]
+    if any(dim in dims for dim in varying) or found.most * elements > MOST:
         return
-    counts = torch.div(result, threshold).round_().to(torch.uint8)
-    attach(result, found.site, counts, threshold, found.most * elements)
+    counts = as_bytes(torch.div(result, threshold).round_())
+    if counts is not None:
+        attach(result, found.site, counts, threshold, found.most * elements)

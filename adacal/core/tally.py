@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.byte_sums import Bytes, Weights, add_up, weigh
-from adacal.core.spike_bytes import MOST
+from adacal.core.spike_bytes import MOST, as_bytes
 
 CACHED = 1 << 17
 """Numbers that one core's cache holds beside their copy."""
@@ -69,7 +69,7 @@ class Tally:
     def take(self, counts: Tensor) -> None:
         """Takes counts, shape [steps, B*m, C, *], whole numbers, none negative."""
         if self._as_bytes:
-            self.counts = counts.to(torch.uint8)
+            self.counts = as_bytes(counts)
         if self._sums:
             self._both = spikes_and_events(counts.flatten(0, 1), counts.shape[0], self.batch)
 
@@ -123,7 +123,8 @@ ONE = Weights(torch.ones(1))
 
 def _weighed(companion: Tensor, weights: Tensor, blocks: int, row_dim: int) -> Tensor:
     """Numbers times weights, summed in each block; wide, so that whole numbers stay exact."""
-    weighed = companion.double() * weights.to(companion.device, torch.float64)
+    wide = torch.float32 if companion.device.type == "mps" else torch.float64  # which has no other
+    weighed = companion.to(wide) * weights.to(companion.device, wide)
     return weighed.movedim(row_dim, 0).reshape(blocks, -1).sum(1)
 
 

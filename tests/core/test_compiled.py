@@ -183,6 +183,26 @@ def test_more_spikes_than_a_byte_holds_are_left_to_plain_torch() -> None:
         assert torch.equal(tally.spikes, wanted.spikes) and float(counts.max()) == phi
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_no_number_is_counted_as_plain_torch_does(scaled: bool) -> None:
+    current = numbers((3, 2, 4, 5), 1)
+    current[1, 1, 2, 3] = float("nan")
+    neuron = neurons((2, 4, 5), 1, per_channel=True, last=False, shift=True, places=False, phi=3)
+    tally, wanted = Tally(2, 3, as_bytes=True), Tally(2, 3)
+    found = compiled.scan(current, neuron, None, None, scaled=scaled, tally=tally)
+    wanted.take(plain_scan(current, neuron)[0])
+    assert found is not None and tally.counts is None and wanted.spikes.isnan().any()
+    assert torch.equal(bits(tally.spikes), bits(wanted.spikes))
+
+
+def test_a_scan_in_place_is_a_change_that_torch_knows_of() -> None:
+    current = numbers((2, 3, 4), 1)
+    neuron = neurons((3, 4), 1, per_channel=True, last=False, shift=False, places=False, phi=2)
+    before = current._version
+    assert compiled.scan(current, neuron, None, current, scaled=True) is not None
+    assert current._version > before
+
+
 @pytest.mark.parametrize("values", [[[0.5, 1.0]], [[2.0**30, 1.0]]])
 def test_weights_that_32_bits_cannot_add_up_are_left_to_torch(values: list[list[float]]) -> None:
     counts, weights = (
@@ -248,8 +268,10 @@ def test_thresholds_may_differ_between_samples(shape: tuple[int, ...]) -> None:
     neuron = BurstParameters(threshold=theta, max_spikes=3, shift=None, initial_potential=theta / 2)
     current = numbers((3, *shape), 2)
     assert_same(current, neuron)
-    tally, wanted = Tally(shape[0]), Tally(shape[0])
+    weights = Weights(torch.arange(1.0, 1 + current[0, 0].numel()).reshape(1, *shape[1:]))
+    tally, wanted = Tally(shape[0], 3, expected=weights), Tally(shape[0], 3)
     wanted.take(burst_scan(current, neuron, tally=tally)[0])
+    assert tally.weighed(weights, 3) == wanted.weighed(weights, 3)
     assert torch.equal(tally.spikes, wanted.spikes)
 
 

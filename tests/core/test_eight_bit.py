@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,10 @@ from adacal.core.conversion import convert
 from adacal.core.eight_bit import rounded
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
+from adacal.core.layout import RunState
 from adacal.core.network import SpikingNetwork
+from adacal.core.neuron import BurstNeuron
+from adacal.core.precision import has_bfloat16
 from adacal.core.spike_bytes import attach, bytes_of, hand_over, pooled
 from toys import dyadic, with_dyadic_neurons
 
@@ -38,6 +42,22 @@ class Shared(nn.Module):
         for _ in range(2):
             x = F.relu(self.body(x) + x)
         return x.mean((2, 3))
+
+
+class Functions(nn.Module):
+    """Layers called as functions, with single numbers, and views that need what they give to be
+    laid out as it would be in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 4, 3, bias=False), nn.Conv2d(4, 4, 3, bias=False)
+        self.third = nn.Conv2d(4, 6, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(F.conv2d(x, self.first.weight, stride=1, padding=1))
+        x = F.relu(F.conv2d(x, self.second.weight, None, 2, 1))
+        x = F.conv2d(x, self.third.weight, stride=(1,), padding=(1,))
+        return x.view(len(x), -1)
 
 
 NETS: dict[str, Callable[[], nn.Module]] = {
@@ -62,6 +82,11 @@ NETS: dict[str, Callable[[], nn.Module]] = {
         nn.Flatten(2), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 8), nn.Flatten()
     ),
     "residual": Shared,
+    "functions": Functions,
+    "pooled features": lambda: nn.Sequential(
+        nn.Flatten(2), nn.Linear(64, 16), nn.ReLU(), nn.MaxPool1d(3, 1, 1), nn.Linear(16, 8),
+        nn.ReLU(), nn.AvgPool1d(2), nn.Linear(4, 3), nn.Flatten(),
+    ),
     "left alone": lambda: nn.Sequential(
         nn.Conv2d(2, 4, 3), nn.LeakyReLU(0.5), nn.Conv2d(4, 4, 3, padding="same"), nn.ReLU(),
         nn.ConvTranspose2d(4, 3, 2), nn.Flatten(),
@@ -70,7 +95,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 
 
 IN_EIGHT_BITS = {"convolutions": 2, "pools": 3, "one axis": 2, "linear": 2, "tokens": 1,
-                 "residual": 2, "left alone": 0}  # fmt: skip
+                 "residual": 2, "functions": 2, "pooled features": 2, "left alone": 0}  # fmt: skip
 
 
 def whole(net: nn.Module) -> nn.Module:
@@ -124,7 +149,9 @@ def test_other_weights_are_close_and_do_round(name: str) -> None:
     converted.precision = "int8"
     found = converted(inputs)
     assert torch.allclose(found, wanted, atol=0.15 * float(wanted.abs().max()))
-    if name != "convolutions":  # the last layer of which is in float32, so that spikes must tip
+    # the last layer of the one is in float32, so that spikes must tip; in the other, pools are over
+    # channels, which have thresholds of their own here
+    if name not in {"convolutions", "pooled features"}:
         assert torch.equal(found, wanted) == (IN_EIGHT_BITS[name] == 0)
     assert torch.equal(copy.deepcopy(converted)(inputs), found)
 
@@ -171,6 +198,127 @@ def test_what_is_changed_in_place_behind_the_neurons_is_no_longer_taken_for_spik
     inputs = dyadic((3, 2, 8, 8), 1)
     converted = convert(whole(Scaled()), inputs, T=3, max_spikes=2)
     with_dyadic_neurons(converted)
+    wanted = converted(inputs)
+    converted.precision = "int8"
+    assert torch.equal(converted(inputs), wanted) and packed(converted) == 0
+
+
+@needs_int8
+def test_other_changes_behind_the_neurons_are_seen_too() -> None:
+    class Changed(nn.Module):
+        def __init__(self, change: Callable[[Tensor], Any]) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 3, 3)
+            self.change = change
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.first(x), inplace=True)
+            self.change(x)
+            return self.second(x)
+
+    def halve(x: Tensor) -> None:
+        x.data.mul_(0.5)
+
+    def fire_again(x: Tensor) -> None:
+        F.relu_(x.view(len(x), -1))
+
+    current = torch.randn(2, 9, 4, 200, 200)  # from here on scans are compiled
+    BurstNeuron().output(current, 2)
+    for change in (halve, fire_again):
+        inputs = dyadic((3, 2, 8, 8), 1)
+        converted = convert(whole(Changed(change)), inputs, T=3, max_spikes=2)
+        with_dyadic_neurons(converted)
+        wanted = converted(inputs)
+        converted.precision = "int8"
+        for _ in range(2):
+            assert torch.equal(converted(inputs), wanted)
+
+
+@needs_int8
+@pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+def test_weights_changed_behind_their_version_are_rounded_again(precision: Any) -> None:
+    if precision == "bfloat16" and not has_bfloat16(CPU):
+        pytest.skip("this processor has no bfloat16 instructions")
+    converted, inputs = network("convolutions"), dyadic((3, 2, 8, 8), 1)
+    converted.precision = precision
+    converted(inputs)
+    weight = converted.module.get_parameter("2.weight")
+    for change in (lambda: weight.data.mul_(2), lambda: setattr(weight, "data", weight.data * 2)):
+        change()
+        assert torch.equal(converted(inputs), copy.deepcopy(converted)(inputs))
+
+
+@needs_int8
+def test_no_number_is_not_hidden_by_a_byte() -> None:
+    converted, inputs = network("convolutions"), dyadic((3, 2, 8, 8), 1)
+    with torch.no_grad():
+        converted.module.get_parameter("0.weight")[0, 0, 0, 0] = float("nan")
+    wanted = converted(inputs)
+    converted.precision = "int8"
+    assert wanted.isnan().any() and torch.equal(converted(inputs).isnan(), wanted.isnan())
+
+
+@needs_int8
+def test_packed_weights_are_kept_only_while_they_can_be_used() -> None:
+    class Computed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv2d(F.relu(self.first(x)), self.second.weight * 2)
+
+    converted = convert(whole(Computed()), dyadic((3, 2, 8, 8), 1), T=2)
+    with_dyadic_neurons(converted)
+    converted.precision = "int8"
+    for _ in range(5):
+        converted(dyadic((3, 2, 8, 8), 1))
+    gc.collect()
+    assert packed(converted) <= 1, "weights that are gone leave nothing behind"
+    sized = convert(whole(NETS["pools"]()), dyadic((1, 2, 8, 8), 1), T=1)
+    with_dyadic_neurons(sized)
+    sized.precision, sized.sample_shape = "int8", None
+    for side in range(8, 40, 2):
+        sized(dyadic((2, 2, side, side), 1))
+    runner: Any = sized.layer_runners.of("int8")
+    assert all(len(sizes) <= 8 for sizes in runner._kept.values()) and packed(sized) == 3
+
+
+@needs_int8
+def test_it_runs_in_inference_mode_and_under_another_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    converted, inputs = network("pools"), dyadic((3, 2, 8, 8), 1)
+    wanted = converted(inputs)
+    converted.precision = "int8"
+
+    def forward(module: nn.Module, rows: Any) -> Any:
+        with torch.inference_mode():
+            return module(rows)
+
+    converted.forward = forward
+    assert torch.equal(converted(inputs), wanted)
+    eight_bit.trouble.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert not eight_bit.trouble()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_single_step_is_refused_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    converted = network("linear")
+    converted.precision = "int8"
+    monkeypatch.setattr(precision, "trouble", lambda: "this processor has no instructions for it")
+    with pytest.raises(ConfigError, match="cannot be had here"):
+        converted.step(dyadic((3, 2, 8, 8), 1), RunState(), 0)
+
+
+@needs_int8
+def test_pools_over_thresholds_that_differ_give_no_spikes() -> None:
+    converted, inputs = network("pooled features"), dyadic((3, 2, 8, 8), 1)
+    for name, neuron in converted.neurons.items():
+        neuron.threshold = torch.tensor([0.5, 1.0] * (8 if name == "2" else 4))
     wanted = converted(inputs)
     converted.precision = "int8"
     assert torch.equal(converted(inputs), wanted) and packed(converted) == 0
@@ -258,13 +406,16 @@ def test_bytes_are_handed_over_and_follow_pools() -> None:
     rows = counts * theta
     attach(rows, "relu", counts, theta, 2)
     for result, elements in ((F.max_pool2d(rows, 2), 1), (F.avg_pool2d(rows, 2), 4)):
-        pooled(rows, result, elements)
+        pooled(rows, result, {2, 3}, elements)
         found = bytes_of(result)
         assert found is not None and found.most == 2 * elements
         assert torch.allclose(found.counts * found.threshold, result)
-    for result, elements in ((rows.amax(1, keepdim=True), 1), (rows.amax((2, 3)), 1), (rows, 128)):
+    for result, dims, elements in (
+        (rows.amax(1, keepdim=True), {1}, 1), (rows.amax((2, 3)), {2, 3}, 1), (rows, {2}, 128),
+        (F.max_pool2d(rows.movedim(1, 3), 3, 1, 1).movedim(3, 1), {1, 2}, 1),
+    ):  # fmt: skip
         other = result.clone()
-        pooled(rows, other, elements)
+        pooled(rows, other, dims, elements)
         assert bytes_of(other) is None
     other = rows.clone()
     hand_over(rows, other)
