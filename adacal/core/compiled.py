@@ -204,6 +204,7 @@ def _run(
         plan.by_row,
         scaled,
         counts.data_ptr() == current.data_ptr(),
+        tally is not None and tally.sums,
     )
     lines = plan.outer * plan.channels
     parts = max(1, min(torch.get_num_threads(), lines, current.numel() // _PER_THREAD))
@@ -219,7 +220,7 @@ def _run(
         if whole[:, 4].any():  # which no byte says
             tally.take(torch.div(counts, neuron.threshold).round_() if scaled else counts)
             return counts, potential
-        known = {ONE: whole[:, :2].tolist()}
+        known = {ONE: whole[:, :2].tolist()} if tally.sums else {}
         if tally.expected is not None and weight is not None:
             known[tally.expected] = whole[:, 2:4].tolist()
         tally.fill(Bytes(taken, layout, codes), known)

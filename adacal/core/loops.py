@@ -20,7 +20,7 @@ def compile_burst() -> Scan:
     f, b, w, n = numba.float32[::1], numba.uint8[::1], numba.int32[::1], numba.int64
     n2, yes = numba.int64[:, ::1], numba.boolean
     signature = numba.void(
-        f, n, f, n, b, n, w, n2, f, f, f, f, numba.float32, n, n, n, n, yes, yes, n, n
+        f, n, f, n, b, n, w, n2, f, f, f, f, numba.float32, n, n, n, n, yes, yes, yes, n, n
     )
     return _compile(signature, _burst)
 
@@ -65,7 +65,7 @@ def _compile(signature: Any, loops: Scan) -> Scan:
 def _burst(
     current: Any, step: int, counts: Any, count_step: int, codes: Any, code_step: int,
     weight: Any, totals: Any, potential: Any, theta: Any, shift: Any, start: Any, most: Any,
-    steps: int, channels: int, row: int, by_row: int, scaled: bool, inplace: bool,
+    steps: int, channels: int, row: int, by_row: int, scaled: bool, inplace: bool, summed: bool,
     begin: int, end: int,
 ) -> None:  # fmt: skip
     """The loops, which numba compiles: for each piece of memory all steps, its potentials in cache.
@@ -74,9 +74,9 @@ def _burst(
 
     A step is lines of `row` neurons, in turns of `channels`, of which `begin` to `end` are walked;
     those of a line have one threshold, or with `by_row` (then there is one channel) each its own.
-    Where `codes` has room, counts are written there as bytes, and added to `totals` [steps, 5], as
-    are ones where they are not 0; both times their `weight`, if it has room, which neurons have in
-    turns (see `_weigh`); and whether one is no number.
+    Where `codes` has room, counts are written there as bytes; to `totals` [steps, 5] are added, if
+    they are to be `summed`, counts and ones where they are not 0, and both times their `weight`, if
+    it has room, which neurons have in turns (see `_weigh`); last there is whether one is no number.
     """
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u, starts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
@@ -134,16 +134,16 @@ def _burst(
                         u[i] = v - fired * level[i]
                 if codes.size > 0:
                     code = codes[t * code_step + at : t * code_step + at + length]
-                    for i in range(length):
-                        code[i] = np.uint8(k[i])
                     odd = np.int32(0)
                     for i in range(length):
-                        odd |= np.int32(k[i] != k[i])
+                        code[i] = np.uint8(k[i])
+                        odd = np.int32(odd | np.int32(k[i] != k[i]))
                     totals[t, 4] |= odd
                     both = np.int32(0)  # of a chunk, spikes stay below 2^18 and ones below 2^11
-                    for i in range(length):
-                        one = np.int32(1 << 20) if code[i] > 0 else np.int32(0)
-                        both = np.int32(both + np.int32(code[i]) + one)
+                    if summed:
+                        for i in range(length):
+                            one = np.int32(1 << 20) if code[i] > 0 else np.int32(0)
+                            both = np.int32(both + np.int32(code[i]) + one)
                     totals[t, 0] += both & ((1 << 20) - 1)
                     totals[t, 1] += both >> 20
                     if weight.size > 0:

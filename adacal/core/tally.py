@@ -44,7 +44,7 @@ class Tally:
         self.batch, self.max_spikes, self.expected = batch, max_spikes, expected
         self.counts: Tensor | None = None
         self.site: str | None = None
-        self._sums, self._as_bytes = sums, as_bytes
+        self.sums, self._as_bytes = sums, as_bytes
         self._bytes: Bytes | None = None
         self._known: dict[Weights, Sums] = {}
         self._both: tuple[Tensor, Tensor] | None = None
@@ -70,7 +70,7 @@ class Tally:
         """Takes counts, shape [steps, B*m, C, *], whole numbers, none negative."""
         if self._as_bytes:
             self.counts = as_bytes(counts)
-        if self._sums:
+        if self.sums:
             self._both = spikes_and_events(counts.flatten(0, 1), counts.shape[0], self.batch)
 
     def fill(self, spikes: Bytes, known: dict[Weights, Sums]) -> None:
