@@ -229,10 +229,12 @@ def _max_pooled(
     source = call.args[0]
     at = dimensions.moved_rows(call, source, _row_dim(source))
     values = result[0] if isinstance(result, tuple) else result
-    scale = tag.scale.expand(_one_row(source, _row_dim(source))).contiguous()
-    scale, smallest = pooling.maximum(call, scale), -pooling.maximum(call, -scale)
-    if not torch.equal(scale, smallest):
-        return None  # spikes of different worth: the largest is no number of spikes
+    scale = tag.scale
+    if not _same_in_windows(call, scale):
+        whole = scale.expand(_one_row(source, _row_dim(source))).contiguous()
+        scale, smallest = pooling.maximum(call, whole), -pooling.maximum(call, -whole)
+        if not torch.equal(scale, smallest):
+            return None  # spikes of different worth: the largest is no number of spikes
     counts = (values / scale).round().abs()
     if layout.steps == 0 or tag.coding == "powers":
         counts = set_bits(counts)
@@ -244,6 +246,13 @@ def _max_pooled(
         share = spikes / window.spikes.detach().clamp_min(1e-12)
         spikes = window.spikes * share
     return Tag(tally=Tally.of(spikes, events), scale=scale, coding=tag.coding)
+
+
+def _same_in_windows(call: Call, scale: Tensor) -> bool:
+    """Whether the shape of thresholds says that a max pool sees one in each of its windows."""
+    if call.name in {"max", "amax"}:
+        return False
+    return all(size == 1 for size in scale.shape[-dimensions.pooled_axes(call.name) :])
 
 
 def _sum_pooled(tag: Tag, call: Call) -> Tag | None:
