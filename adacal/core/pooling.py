@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -112,7 +113,6 @@ def pools(call: Call, where: str, row_dim: int) -> bool:
 def window_size(call: Call, source: Tensor) -> int:
     """How many elements a max pool chooses each of its results from, borders aside.
 
-    >>> import torch
     >>> rows = torch.ones(2, 5, 3)
     >>> window_size(Call(torch.amax, "amax", (rows, 1)), rows)
     5
@@ -160,7 +160,6 @@ def average_version(call: Call, rows: Tensor) -> Tensor:
 def elements_averaged(call: Call, source: Tensor) -> int | None:
     """How many elements each result of an average pool is the mean of; None if they differ.
 
-    >>> import torch
     >>> elements_averaged(Call(F.avg_pool2d, "avg_pool2d", (None, 2)), torch.ones(1, 1, 4, 4))
     4
     """
@@ -187,7 +186,6 @@ def window_sum(call: Call) -> Callable[[Tensor], Tensor]:
     Args:
         call: an average or max pool, or a mean, sum or maximum over given dimensions.
 
-    >>> import torch
     >>> pool = Call(F.avg_pool1d, "avg_pool1d", (None, 2))
     >>> window_sum(pool)(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]))
     tensor([[[3., 7.]]])
@@ -212,4 +210,6 @@ def _adaptive_sum(rows: Tensor, size: tuple[int | None, ...]) -> Tensor:
         shape = [1] * pooled.dim()
         shape[pooled.dim() - axes + axis] = out
         pooled = pooled * pooled.new_tensor(window).reshape(shape)
+    if torch.equal(rows, rows.round()):  # then so are sums, which a mean times its number is nearly
+        return pooled + (pooled.round() - pooled).detach()
     return pooled

@@ -119,3 +119,16 @@ def test_a_maximum_over_samples_is_refused_by_what_it_does(
     net = Functional(lambda x: x * function(x), nn.Conv2d(4, 3, 1))
     with pytest.raises(UnsupportedModelError, match=message):
         convert(net, images(2), T=2)
+
+
+def test_sums_of_whole_numbers_are_whole_and_keep_their_gradients() -> None:
+    x = torch.randint(0, 9, (2, 3, 7, 7), generator=seeded()).float().requires_grad_()
+    call = Call(torch.nn.functional.adaptive_avg_pool2d, "adaptive_avg_pool2d", (x, 3))
+    found = window_sum(call)(x)
+    assert torch.equal(found, found.round()) and torch.equal(
+        found[..., 0, 0], x[..., :3, :3].sum((2, 3))
+    )
+    found.sum().backward()
+    assert x.grad is not None and bool((x.grad > 0.9).all())
+    halves = window_sum(call)(x.detach() + 0.5)
+    torch.testing.assert_close(halves[..., 0, 0], (x.detach() + 0.5)[..., :3, :3].sum((2, 3)))
