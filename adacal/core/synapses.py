@@ -39,11 +39,16 @@ class FanOuts:
         key = (call.name, weight.shape, sample, str(rest), str(named) if named else "")
         if key not in self._known:
             if call.name == "linear":
-                values = source.new_full(sample, float(weight.shape[0]))
+                values = source.new_full(sample, float(_outputs(weight)))
             else:
                 values = _gradient_fan_out(call, sample, weight)
             self._known[key] = Weights(values)
         return self._known[key]
+
+
+def _outputs(weight: Tensor) -> int:
+    """Outputs of a linear layer; a weight without a dimension for them has one."""
+    return int(weight.shape[0]) if weight.dim() > 1 else 1
 
 
 def groups(call: Call) -> int:
@@ -79,7 +84,7 @@ def product_macs(call: Call, result: Any) -> float:
     if call.name in functions.SCALINGS and isinstance(result, Tensor):
         return float(result.numel())
     if call.name == "linear":
-        return float(call.args[0].numel() * call.args[1].shape[0])
+        return float(call.args[0].numel() * _outputs(call.args[1]))
     if call.name in functions.SYNAPTIC:
         source, weight = call.args[:2]
         fan_out = _gradient_fan_out(call, (1, *source.shape[1:]), weight)

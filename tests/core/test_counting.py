@@ -617,3 +617,18 @@ def test_samples_that_left_cost_nothing_more() -> None:
     network.predict(inputs[steps == 1], leaves)
     expected = stays.report().sops * 3 + leaves.sops_by_step[0]
     assert meter.report().sops * 6 == pytest.approx(expected)
+
+
+def test_a_linear_layer_of_one_output_may_leave_its_dimension_out() -> None:
+    flat = filled(Functional(lambda x: x.flatten(1), nn.Linear(4 * 36, 1, bias=False)))
+    reports = []
+    for weight in (flat.last.weight, flat.last.weight[0]):
+        net = filled(
+            Functional(
+                lambda x, w=weight: F.linear(x.flatten(1), w).reshape(len(x), 1), nn.Identity()
+            )
+        )
+        network = spiking(net, images(2))
+        reports.append(measure_energy(network, images(2)))
+    wanted, found = reports
+    assert (found.sops, found.ann_macs) == (wanted.sops, wanted.ann_macs) and found.sops > 0
