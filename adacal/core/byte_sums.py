@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.dense import Dense, dense, like, memory_of
-from adacal.core.loops import CHUNK, Scan, compile_add_up, compile_weigh
+from adacal.core.loops import CHUNK, Scan, compile_add_up, compile_weigh, had
 
 _ORDER = 2**31
 """Sums of a piece of memory stay below."""
@@ -30,11 +30,11 @@ class Weights:
     """
 
     def __init__(self, values: Tensor) -> None:
+        first = values.flatten()[0]
         self.values = values
-        self.same = (
-            float(values.flatten()[0]) if bool((values == values.flatten()[0]).all()) else None
-        )
+        self.same = float(first) if bool((values == first).all()) else None
         self.total = float(values.sum(dtype=torch.float64))
+        self._largest = float(values.detach().abs().max())
         self._laid: dict[tuple[int, ...], Any] = {}
 
     def laid(self, layout: Dense, most: int) -> Any:
@@ -44,16 +44,15 @@ class Weights:
             layout: of rows.
             most: largest count.
         """
+        if self._largest * most * CHUNK >= _ORDER:
+            return None
         if layout.order not in self._laid:
             values = self.values.detach().cpu()
             whole = values.to(torch.int32)
-            fits = bool((whole == values).all()) and float(values.abs().max()) < _ORDER // CHUNK
-            if values.numel() > 1:
-                whole = whole.permute(layout.order)
-            flat = whole.reshape(-1).contiguous().numpy() if fits else None
-            self._laid[layout.order] = flat, float(values.abs().max())
-        flat, largest = self._laid[layout.order]
-        return flat if largest * most * CHUNK < _ORDER else None
+            laid = whole.permute(layout.order) if values.numel() > 1 else whole
+            fits = torch.equal(whole.to(values.dtype), values)
+            self._laid[layout.order] = laid.reshape(-1).contiguous().numpy() if fits else None
+        return self._laid[layout.order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +118,9 @@ def add_up(spikes: Bytes, batch: int) -> tuple[Tensor, Tensor] | None:
 
 @lru_cache(maxsize=1)
 def _weigh_kernel() -> Scan | None:
-    return _had(compile_weigh)
+    return had(compile_weigh)
 
 
 @lru_cache(maxsize=1)
 def _add_up_kernel() -> Scan | None:
-    return _had(compile_add_up)
-
-
-def _had(compile_loops: Any) -> Scan | None:
-    try:
-        return compile_loops()
-    except Exception:  # whatever a compiler may meet; who asks goes on in plain torch
-        return None
+    return had(compile_add_up)

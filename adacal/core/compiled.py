@@ -23,7 +23,7 @@ from torch import Tensor
 
 from adacal.core.byte_sums import Bytes
 from adacal.core.dense import Dense, along, dense, like, memory_of
-from adacal.core.loops import CHUNK, Scan, compile_burst, compile_sums
+from adacal.core.loops import CHUNK, Scan, compile_burst, compile_sums, had
 from adacal.core.spike_bytes import MOST
 from adacal.core.tally import ONE, Tally
 
@@ -255,12 +255,7 @@ def _foreign(value: Tensor | None) -> bool:
 @lru_cache(maxsize=1)
 def _sum_kernel() -> Scan | None:
     """As `_kernel`, for running sums; where that cannot be had, neither can this."""
-    if _kernel() is None:
-        return None
-    try:
-        return compile_sums()
-    except Exception:  # as there
-        return None
+    return None if _kernel() is None else had(compile_sums)
 
 
 @lru_cache(maxsize=1)

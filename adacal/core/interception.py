@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,13 @@ from adacal.core.execution import Execution
 from adacal.core.functions import ActivationCall, Role
 from adacal.core.inputs import blame_inputs
 from adacal.core.layout import Layout, RunState
+from adacal.core.metering import Counted, run_counted
 from adacal.core.naming import CallNames
 from adacal.core.precision import LayerRunner
 from adacal.core.products import product_of
 from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.spike_bytes import forget
-from adacal.core.tape import Counted, Kind, Rule, Tape
+from adacal.core.tape import Kind, Rule, Tape
 from adacal.core.traces import (
     Producer,
     Trace,
@@ -227,24 +228,23 @@ class SpikingMode(TorchFunctionMode):
         if self.layout.blocks > 1:
             dimensions.refuse_joined_rows(label, call, row_dim)
         known = after_linear(call)
-        self._counted("product" if call.name in functions.BILINEAR else "follow", label)
-        tag = self.meter.follow(label, call, None) if self.meter else None
-        costly = call.name == "batch_norm" or call.name in functions.AVERAGE_POOL
-        if known.static and costly:
-            self._note("once")
-            result, _ = self._execution.once(call)
-        elif call.name in functions.AVERAGE_POOL and self.rounded:
-            self._note("pool")
-            result = run_pool(call)
-        else:
-            if call.name == "data" and self.rounded:
-                forget(source)
-                self._note(None)
-            result = call.run()
+        role: Counted = "product" if call.name in functions.BILINEAR else "follow"
+        result, tag = self._run_counted(role, label, call, lambda: self._run_linear(call, known))
         dimensions.refuse_mixed_rows(label, call.name, source, result, row_dim)
-        if self.meter and call.name in functions.BILINEAR:
-            self.meter.product(label, call, result)
         return mark_result(result, known, call.args, tag)
+
+    def _run_linear(self, call: Call, known: Trace) -> tuple[Any, bool]:
+        averages = call.name in functions.AVERAGE_POOL
+        if known.static and (averages or call.name == "batch_norm"):
+            self._note("once")
+            return self._execution.once(call)
+        if averages and self.rounded:
+            self._note("pool")
+            return run_pool(call), True
+        if call.name == "data" and self.rounded:
+            forget(call.traced[0])
+            self._note(None)
+        return call.run(), True
 
     def _synaptic(self, call: Call) -> Tensor:
         module, label = self._names.module, self._names.label(call.name)
@@ -253,22 +253,20 @@ class SpikingMode(TorchFunctionMode):
         change = self.weight_changes.get(module) if self.layout.steps else None
         static = all_static(call.traced)
         once = static and change is None
-        self._counted("synapse", label)
-        if self.meter and not once:
-            self.meter.synapse(label, call)
-        if change is not None:
-            self._note(None)
-            result = self._execution.with_changed_weight(call, change)
-        elif once:
-            self._note("once")
-            result, fresh = self._execution.once(call)
-            if self.meter and fresh:
-                self.meter.synapse(label, call)
-        elif self.rounded:
-            self._note("rounded")
-            result = self.rounded.run(call)
-        else:
-            result = call.run()
+
+        def run() -> tuple[Tensor, bool]:
+            if change is not None:
+                self._note(None)
+                return self._execution.with_changed_weight(call, change), True
+            if once:
+                self._note("once")
+                return self._execution.once(call)
+            if self.rounded:
+                self._note("rounded")
+                return self.rounded.run(call), True
+            return call.run(), True
+
+        result, _ = self._run_counted("synapse", label, call, run, once=once)
         producer = Producer(
             module=module, function=call.function, args=call.args, kwargs=call.kwargs
         )
@@ -279,15 +277,24 @@ class SpikingMode(TorchFunctionMode):
             producer=producer,
         )
         set_trace(result, trace)
-        return result
+        return cast(Tensor, result)
 
     def _note(self, kind: Kind | None, detail: Site | Rule | None = None) -> None:
         if self.tape is not None:
             self.tape.note(kind, detail)
 
-    def _counted(self, role: Counted, label: str) -> None:
+    def _run_counted(
+        self,
+        role: Counted,
+        label: str,
+        call: Call,
+        run: Callable[[], tuple[Any, bool]],
+        *,
+        once: bool = False,
+    ) -> tuple[Any, Any]:
         if self.tape is not None:
             self.tape.counted(role, label)
+        return run_counted(self.meter, role, label, call, run, once=once)
 
     def _read(self, tensors: Iterable[Tensor]) -> None:
         """Notes the sites whose outputs are read here, by anything but a max pool."""
@@ -308,23 +315,25 @@ class SpikingMode(TorchFunctionMode):
         if before.site is not None:
             window = pooling.window_size(call, source)
             self.pooled[before.site] = max(window, self.pooled.get(before.site, 1))
-        if all_static(call.traced):
-            self._note("once")
-            result, _ = self._execution.once(call)
-        elif self.layout.steps == 0 or self.max_pool == "step_max":
-            self._note("pool")
-            result = run_pool(call)
-        elif self.max_pool == "average":
+        plain = all_static(call.traced) or self.layout.steps == 0
+        if self.max_pool == "average" and not plain:
             self._note(None)
             return self._average_instead(call, known, label)
-        else:
-            at = before.row_dim
-            self._note("running", Rule(False, at, after, None))
-            result = self._execution.running(call, mean=False, dim=at, out_dim=after)
-            after_pool(call, result)
-        self._counted("pool", label)
-        tag = self.meter.follow(label, call, result) if self.meter else None
+        result, tag = self._run_counted("pool", label, call, lambda: self._run_pool(call, after))
         return mark_result(result, known, tag=tag)
+
+    def _run_pool(self, call: Call, after: int) -> tuple[Any, bool]:
+        if all_static(call.traced):
+            self._note("once")
+            return self._execution.once(call)
+        if self.layout.steps == 0 or self.max_pool == "step_max":
+            self._note("pool")
+            return run_pool(call), True
+        at = known_of(call.traced[0]).row_dim
+        self._note("running", Rule(False, at, after, None))
+        result = self._execution.running(call, mean=False, dim=at, out_dim=after)
+        after_pool(call, result)
+        return result, True
 
     def _average_instead(self, call: Call, known: Trace, label: str) -> Any:
         source, at, after = call.args[0], known_of(call.args[0]).row_dim, known.row_dim
@@ -364,26 +373,30 @@ class SpikingMode(TorchFunctionMode):
         out_dim, channel_dim = place_after(call)
         static = all_static(call.traced)
         attention = name == "multi_head_attention_forward"
-        if static or self.layout.steps == 0:
-            result = call.run()
-        elif attention and dim == 1:
-            self._note(None)
-            rowed = dimensions.attention_with_rows_in_dimension_1(call.function)
-            moved = replace(call, function=rowed)
-            result = self._execution.running(moved, mean=True, dim=1, label=label)
-            if result[1] is not None:
-                result = result[0], result[1].movedim(1, 0)
-        else:
+
+        def run() -> tuple[Any, bool]:
+            if static or self.layout.steps == 0:
+                return call.run(), True
+            if attention and dim == 1:
+                self._note(None)
+                return self._attention(call, label), True
             self._note("running", Rule(True, dim, out_dim, label))
-            result = self._execution.running(call, mean=True, dim=dim, out_dim=out_dim, label=label)
-        self._counted("analogue", label)
-        if self.meter:
-            self.meter.analogue(label, call, result)
+            return self._execution.running(
+                call, mean=True, dim=dim, out_dim=out_dim, label=label
+            ), True
+
+        result, _ = self._run_counted("analogue", label, call, run)
         known = Trace(static=static, channel_dim=channel_dim, row_dim=out_dim)
         mark_result(result, known, call.args)
         if attention and isinstance(result[1], Tensor):
             set_trace(result[1], replace(known, row_dim=0))
         return result
+
+    def _attention(self, call: Call, label: str) -> Any:
+        rowed = dimensions.attention_with_rows_in_dimension_1(call.function)
+        moved = replace(call, function=rowed)
+        output, weights = self._execution.running(moved, mean=True, dim=1, label=label)
+        return output, None if weights is None else weights.movedim(1, 0)
 
     def _data_dependent(self, call: Call) -> Any:
         if self.layout.steps == 0:

@@ -51,6 +51,14 @@ def compile_add_up() -> Scan:
     return _compile(numba.void(numba.uint8[::1], n, n, n, n, f, f), _add_up)
 
 
+def had(compile_loops: Callable[[], Scan]) -> Scan | None:
+    """Returns compiled loops; None where there are none, and plain torch has to do."""
+    try:
+        return compile_loops()
+    except Exception:  # whatever a compiler may meet
+        return None
+
+
 def _compile(signature: Any, loops: Scan) -> Scan:
     import numba
 

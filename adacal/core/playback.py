@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from adacal.core.calls import Call, read_call
-from adacal.core.counting import SynapseCounter
 from adacal.core.eight_bit import after_pool, run_pool
 from adacal.core.execution import Execution
 from adacal.core.functions import Role, role_of
 from adacal.core.layout import Layout, RunState
+from adacal.core.metering import run_counted
 from adacal.core.naming import CallNames
 from adacal.core.precision import LayerRunner
-from adacal.core.sites import OnActivation, Site
+from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.tape import Entry, Rule, Seen, Tape
 from adacal.core.traces import into, known_of, meter_tag, set_trace, trace_of, traced_tensors
 
@@ -51,7 +52,7 @@ class Replay(TorchFunctionMode):
         layout: Layout,
         on_activation: OnActivation,
         *,
-        meter: SynapseCounter | None = None,
+        meter: Meter | None = None,
         state: RunState | None = None,
         rounded: LayerRunner | None = None,
     ) -> None:
@@ -110,8 +111,10 @@ class Replay(TorchFunctionMode):
         if isinstance(entry.detail, Site):
             rows = args[0] if args else read_call(func, args, kwargs).args[0]
             result, tag = self._neurons(entry.detail, rows)
-        elif self.meter is not None and _is_counted(entry, args, kwargs):
-            result, tag = self._metered(self.meter, entry, _traced(func, args, kwargs))
+        elif self.meter is not None and entry.counted and _is_counted(entry, args, kwargs):
+            call, once = _traced(func, args, kwargs), entry.kind == "once"
+            run = partial(self._run, entry, call)
+            result, tag = run_counted(self.meter, *entry.counted, call, run, once=once)
         elif entry.kind == "plain":
             result = func(*args, **kwargs)
         else:
@@ -123,28 +126,10 @@ class Replay(TorchFunctionMode):
         for index, (tensor, mark) in enumerate(zip(tensors, entry.marks, strict=True)):
             if mark is not None:
                 set_trace(tensor, mark, tag[index] if isinstance(tag, list | tuple) else tag)
-        if entry.base is not None and result._base is not None:
+        if entry.base is not None:
+            assert result._base is not None, "a result in place is a view, as it was"
             set_trace(result._base, entry.base)
         return result
-
-    def _metered(self, meter: SynapseCounter, entry: Entry, call: Call) -> tuple[Any, Any]:
-        """Runs a call and counts it as `SpikingMode` does; returns its result and the tag of it."""
-        assert entry.counted is not None
-        (role, label), tag = entry.counted, None
-        if role in ("follow", "product"):
-            tag = meter.follow(label, call, None)
-        elif role == "synapse" and entry.kind != "once":
-            meter.synapse(label, call)
-        result, fresh = self._run(entry, call)
-        if role == "synapse" and entry.kind == "once" and fresh:
-            meter.synapse(label, call)
-        elif role == "pool":
-            tag = meter.follow(label, call, result)
-        elif role == "product":
-            meter.product(label, call, result)
-        elif role == "analogue":
-            meter.analogue(label, call, result)
-        return result, tag
 
     def _run(self, entry: Entry, call: Call) -> tuple[Any, bool]:
         """Runs a call; returns whether it was computed now, not taken from an earlier step."""
@@ -305,8 +290,8 @@ def _carries(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:
 
 def _is_counted(entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a meter makes anything of a call: it follows spikes only."""
-    if entry.counted is None or entry.counted[0] != "follow":
-        return entry.counted is not None
+    if entry.counted is not None and entry.counted[0] != "follow":
+        return True
     return any(meter_tag(tensor) is not None for tensor in traced_tensors((args, kwargs)))
 
 

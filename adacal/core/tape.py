@@ -15,14 +15,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from adacal.core.metering import Counted
 from adacal.core.sites import Site
 from adacal.core.traces import Trace, trace_of
 
 Kind = Literal["plain", "once", "rounded", "pool", "running", "fire"]
 """How a call was run: as it is; for one block; in low precision; as a pool of spikes; by a temporal
 rule; by neurons."""
-Counted = Literal["follow", "product", "pool", "synapse", "analogue"]
-"""What a meter makes of a call; `product` follows first, `pool` follows a max pool behind it."""
 _VALUES = (
     int, float, str, bool, type(None), type(Ellipsis), slice,
     torch.dtype, torch.device, torch.memory_format, torch.layout,
