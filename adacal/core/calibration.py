@@ -214,15 +214,13 @@ class _Positions:
 
     def take(self, rows: Tensor) -> Tensor:
         """[B, C, *] to [C, n]."""
-        return self._of_rows(rows).T.contiguous()
+        return rows.movedim(self.channel_dim, -1)[self.index].T.contiguous()
 
     def take_steps(self, steps: Tensor) -> Tensor:
         """[T, B, C, *] to [T, n, C]: small batches that a neuron with channels last can scan."""
-        return torch.stack([self._of_rows(step) for step in steps])
-
-    def _of_rows(self, rows: Tensor) -> Tensor:
-        """[B, C, *] to [n, C], without laying all of it out anew."""
-        return rows.movedim(self.channel_dim, -1)[self.index]
+        channel = self.channel_dim + 1 if self.channel_dim >= 0 else self.channel_dim
+        places: tuple[slice | Tensor, ...] = (slice(None), *self.index)
+        return steps.movedim(channel, -1)[places].contiguous()
 
 
 def _positions(

@@ -51,9 +51,7 @@ def scan(
     tally: Tally | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """As `adacal.core.kernels.burst_scan`; None where plain torch has to do it."""
-    if not _fits(current) or (_kernel.cache_info().currsize == 0 and current.numel() < FIRST_USE):
-        return None
-    kernel = _kernel()
+    kernel = _kernel() if takes(current, current.numel()) else None
     if kernel is None:
         return None
     return _run(kernel, current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
@@ -65,28 +63,32 @@ def running_sums(steps: Tensor) -> Tensor:
     Args:
         steps: shape [steps, B, *].
     """
-    loaded = _sum_kernel.cache_info().currsize > 0
-    if not _fits(steps) or (not loaded and steps.numel() < FIRST_USE):
-        return steps.cumsum(0)
-    kernel, layout = _sum_kernel(), dense(steps[0])
+    kernel = _sum_kernel() if takes(steps, steps.numel()) else None
+    layout = None if kernel is None else dense(steps[0])
     if kernel is None or layout is None:
         return steps.cumsum(0)
     total = like(steps, layout)
     arguments = memory_of(steps, layout), steps.stride(0), memory_of(total, layout), total.stride(0)
-    size = steps[0].numel()
-    parts = max(1, min(torch.get_num_threads(), steps.numel() // _PER_THREAD))
-    _in_threads(lambda share: kernel(*arguments, len(steps), *share), _equal(size, parts))
+    parts = _shares(steps[0].numel(), steps.numel())
+    _in_threads(lambda share: kernel(*arguments, len(steps), *share), parts)
     return total
 
 
-def _fits(current: Tensor) -> bool:
+def takes(current: Tensor, elements: int) -> bool:
+    """Whether compiled loops take a current, and are loaded or worth it for so many elements."""
     return (
         current.device.type == "cpu"
         and current.dtype is torch.float32
         and current.numel() > 0
         and not current.requires_grad
         and type(current) in (Tensor, torch.nn.Parameter)
+        and (_kernel.cache_info().currsize > 0 or elements >= FIRST_USE)
     )
+
+
+def foreign(value: Tensor | None) -> bool:
+    """Whether loops cannot read a parameter."""
+    return value is not None and (value.dtype is not torch.float32 or value.device.type != "cpu")
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _make_plan(first: Tensor, neuron: BurstParameters) -> _Plan | None:
     layout, initial = dense(first), neuron.initial_potential
     varying = along(neuron.threshold, first) | along(neuron.shift, first)
     values = (neuron.threshold, neuron.shift, initial)
-    if layout is None or len(varying) > 1 or any(_foreign(value) for value in values):
+    if layout is None or len(varying) > 1 or any(foreign(value) for value in values):
         return None
     outer, channels, inner = layout.rows(next(iter(varying), None), first.shape[0])
     by_row = inner < _SHORT and channels > 1
@@ -206,12 +208,11 @@ def _run(
         counts.data_ptr() == current.data_ptr(),
         tally is not None and tally.sums,
     )
-    lines = plan.outer * plan.channels
-    parts = max(1, min(torch.get_num_threads(), lines, current.numel() // _PER_THREAD))
-    totals = np.zeros((parts, steps, 5), np.int64)
+    ranges = _shares(plan.outer * plan.channels, current.numel())
+    totals = np.zeros((len(ranges), steps, 5), np.int64)
     _in_threads(
-        lambda share: kernel(*before, share[0], *behind, *share[1]),
-        list(zip(totals, _equal(lines, parts), strict=True)),
+        lambda part: kernel(*before, part[0], *behind, *part[1]),
+        list(zip(totals, ranges, strict=True)),
     )
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
@@ -232,30 +233,30 @@ _NO_NUMBERS = _NOTHING.numpy()
 _NO_BYTES, _NO_WEIGHTS = _NOTHING.to(torch.uint8).numpy(), _NOTHING.to(torch.int32).numpy()
 
 
-def _in_threads(walk: Callable[[Any], None], shares: list[Any]) -> None:
-    """Walks through each share in a thread of its own, the first in the caller's."""
-    threads = [threading.Thread(target=walk, args=(share,)) for share in shares[1:]]
+def _shares(lines: int, elements: int) -> list[tuple[int, int]]:
+    """Cuts lines into as many equal ranges as threads are worth it for so many elements."""
+    parts = max(1, min(torch.get_num_threads(), lines, elements // _PER_THREAD))
+    return list(pairwise([lines * part // parts for part in range(parts + 1)]))
+
+
+def _in_threads(walk: Callable[[Any], None], parts: list[Any]) -> None:
+    """Walks through each part in a thread of its own, the first in the caller's."""
+    threads = [threading.Thread(target=walk, args=(part,)) for part in parts[1:]]
     for thread in threads:
         thread.start()
-    walk(shares[0])
+    walk(parts[0])
     for thread in threads:
         thread.join()
 
 
-def _equal(total: int, parts: int) -> list[tuple[int, int]]:
-    """Cuts a range into parts that are as long as each other, but for one."""
-    bounds = [total * part // parts for part in range(parts + 1)]
-    return list(pairwise(bounds))
-
-
-def _foreign(value: Tensor | None) -> bool:
-    return value is not None and (value.dtype is not torch.float32 or value.device.type != "cpu")
-
-
 @lru_cache(maxsize=1)
 def _sum_kernel() -> Scan | None:
-    """As `_kernel`, for running sums; where that cannot be had, neither can this."""
-    return None if _kernel() is None else had(compile_sums)
+    return beside(compile_sums)
+
+
+def beside(compile_loops: Callable[[], Scan]) -> Scan | None:
+    """Returns other compiled loops; None where those of the scan cannot be had either."""
+    return None if _kernel() is None else had(compile_loops)
 
 
 @lru_cache(maxsize=1)

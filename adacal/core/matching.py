@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from adacal.core.neuron import BurstNeuron
+from adacal.core.side_by_side import SideBySide
 
 FACTORS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.7)
 """Thresholds tried, in units of the threshold to start from."""
 SLOPE_WEIGHT = 2.0
 """How much the variance lost by a slope other than 1 counts against the variance of the noise."""
-AT_ONCE = 1 << 19
-"""Numbers of a current that is tried with all candidates; more memory would be mapped afresh."""
 _SILENT = 1e-12
 _LEAST_SLOPE = 0.02
 
@@ -33,16 +32,17 @@ def restore_mean(
 
     Args:
         neuron: channels last; its shift is changed in place.
-        wanted: mean activation of the ANN, shape [C], activation units.
-        steps: current at some positions, shape [T, n, C].
+        wanted: mean activation of the ANN, shape [K*C], activation units.
+        steps: current at some positions, shape [T, n, C]; see `adacal.core.side_by_side`.
         T: number of steps.
         repeats: rounds; the first corrects in full, as SNN Calibration does.
         damping: share of the remaining error corrected in each later round.
     """
+    several, shift = SideBySide(neuron, steps, T), torch.as_tensor(neuron.shift).to(steps)
     for number in range(repeats):
-        counts, theta = neuron.scan(steps, T)
-        missing = wanted - (counts * theta).mean((0, 1))
-        neuron.shift = neuron.shift + (1.0 if number == 0 else damping) * missing
+        missing = wanted - several.outputs(shift).mean((0, 1))
+        shift = shift + (1.0 if number == 0 else damping) * missing
+    neuron.shift = shift
 
 
 def matched_threshold(
@@ -95,14 +95,10 @@ def matched_threshold(
     )
     few = max(1, steps.shape[1] // 4)
     wanted = activation[:, :few].mean(1).repeat(len(factors))
-    restore_mean(several, wanted, steps[:, :few].repeat(1, 1, len(factors)), T, repeats, damping)
-    output = steps.new_empty(steps.shape[1], candidates.numel())
-    size = max(1, AT_ONCE // (steps.shape[0] * candidates.numel()))
-    for rows, part in zip(output.split(size), steps.split(size, 1), strict=True):
-        counts, theta = several.scan(part.repeat(1, 1, len(factors)), T)
-        torch.mul(counts.mean(0), theta, out=rows)
-    outputs = output.T.unflatten(0, (len(factors), channels))  # [K, C, n]
-    loss = _mismatch(activation, outputs, slope_weight)
+    restore_mean(several, wanted, steps[:, :few], T, repeats, damping)
+    output = SideBySide(several, steps, T).mean_outputs(torch.as_tensor(several.shift))
+    output = output.T.unflatten(0, (len(factors), channels))  # [K, C, n]
+    loss = _mismatch(activation, output, slope_weight)
     if not per_channel:
         loss = loss.sum(1, keepdim=True).expand_as(loss)
     best = loss.argmin(0)

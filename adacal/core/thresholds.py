@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from adacal.core import compiled
 from adacal.core.errors import CalibrationError, ConfigError
 from adacal.core.kernels import quantise
+from adacal.core.loops import Scan, compile_gaps
 
 _SILENT = 1e-30  # a channel whose peak is below this never fires
 _CHUNK = 1 << 21  # most elements of one temporary tensor
@@ -187,12 +190,31 @@ def _squared_errors(rows: Tensor, grid: Tensor, max_spikes: int, T: int, offset:
     errors = torch.zeros(total, len(grid), dtype=torch.float64, device=rows.device)
     for row in range(0, total, height):
         for column in range(0, count, width):
-            block = rows[row : row + height, None, column : column + width]
+            block = rows[row : row + height, column : column + width]
             for first in range(0, len(grid), depth):
-                theta = grid[first : first + depth, None]
-                gap = quantise(block, theta, max_spikes, T, offset).sub_(block).square_()
+                theta = grid[first : first + depth]
+                gap = _squared_gaps(block, theta, max_spikes, T, offset)
                 errors[row : row + height, first : first + depth] += gap.sum(2).double()
     return errors
+
+
+def _squared_gaps(rows: Tensor, grid: Tensor, max_spikes: int, T: int, offset: float) -> Tensor:
+    """Returns the squared distance of each value [R, n] from its quantised one, [R, K, n]."""
+    kernel = _gap_loops() if compiled.takes(rows, rows.numel() * len(grid)) else None
+    if kernel is None or compiled.foreign(grid):
+        wide = rows[:, None]
+        return quantise(wide, grid[:, None], max_spikes, T, offset).sub_(wide).square_()
+    gaps = rows.new_empty(len(rows), len(grid), rows.shape[1])
+    values, theta, height = (
+        value.detach().contiguous().numpy() for value in (rows, grid, grid / T)
+    )
+    kernel(values, theta, height, float(T), offset, float(max_spikes * T), gaps.numpy())
+    return gaps
+
+
+@lru_cache(maxsize=1)
+def _gap_loops() -> Scan | None:
+    return compiled.beside(compile_gaps)
 
 
 def _rectified_rows(values: Tensor, per_channel: bool) -> Tensor:
