@@ -178,14 +178,17 @@ def _run(
         # lines of several samples, which have thresholds of their own, do not have them in turns
         if weight is None or len(weight) != current[0, 0].numel() or len(weight) % plan.row:
             weight = None
-    start, potential, memory = plan.start, _NOTHING, _NO_NUMBERS
+    start, potential, memory, before = plan.start, _NOTHING, _NO_NUMBERS, _NO_NUMBERS
     if membrane is not None or start is None or keep:
         potential = like(current[0], layout)
         memory = memory_of(potential, layout)
     if membrane is not None or start is None:  # goes on from there, or starts place by place
-        potential.copy_(neuron.initial_potential if membrane is None else membrane)
-        start = _NO_NUMBERS
-    before = (
+        start, before = _NO_NUMBERS, memory
+        if membrane is not None and membrane.stride() == potential.stride():
+            before = memory_of(membrane, layout)
+        else:
+            potential.copy_(neuron.initial_potential if membrane is None else membrane)
+    where = (
         memory_of(current, layout),
         current.stride(0) if steps > 1 else 0,
         memory_of(counts, layout),
@@ -194,11 +197,12 @@ def _run(
         code_step,
         _NO_WEIGHTS if weight is None else weight,
     )
-    behind = (
+    how = (
         memory,
         plan.threshold,
         plan.shift,
         start,
+        before,
         float(neuron.max_spikes),
         steps,
         plan.channels,
@@ -209,11 +213,14 @@ def _run(
         tally is not None and tally.sums,
     )
     ranges = _shares(plan.outer * plan.channels, current.numel())
-    totals = np.zeros((len(ranges), steps, 5), np.int64)
-    _in_threads(
-        lambda part: kernel(*before, part[0], *behind, *part[1]),
-        list(zip(totals, ranges, strict=True)),
-    )
+    totals = _NO_TOTALS if tally is None else np.zeros((len(ranges), steps, 5), np.int64)
+    if len(ranges) == 1:
+        kernel(*where, totals[0], *how, *ranges[0])
+    else:
+        _in_threads(
+            lambda part: kernel(*where, totals[part % len(totals)], *how, *ranges[part]),
+            list(range(len(ranges))),
+        )
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
     if tally is not None and taken is not None:
@@ -230,11 +237,14 @@ def _run(
 
 _NOTHING = torch.empty(0, dtype=torch.float32)
 _NO_NUMBERS = _NOTHING.numpy()
+_NO_TOTALS = np.zeros((1, 0, 5), np.int64)
 _NO_BYTES, _NO_WEIGHTS = _NOTHING.to(torch.uint8).numpy(), _NOTHING.to(torch.int32).numpy()
 
 
 def _shares(lines: int, elements: int) -> list[tuple[int, int]]:
     """Cuts lines into as many equal ranges as threads are worth it for so many elements."""
+    if elements < 2 * _PER_THREAD:
+        return [(0, lines)]
     parts = max(1, min(torch.get_num_threads(), lines, elements // _PER_THREAD))
     return list(pairwise([lines * part // parts for part in range(parts + 1)]))
 

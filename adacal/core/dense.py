@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,6 +22,11 @@ class Dense:
 
     order: tuple[int, ...]
     sizes: tuple[int, ...]
+
+    @cached_property
+    def natural(self) -> bool:
+        """Whether dimensions come in their own order."""
+        return self.order == tuple(range(len(self.order)))
 
     def rows(self, channel: int | None, rows: int) -> tuple[int, int, int]:
         """Returns (outer, channels, inner) of a step, channels None if there is one threshold."""
@@ -46,6 +52,8 @@ def dense(step: Tensor) -> Dense | None:
 def like(tensor: Tensor, layout: Dense, dtype: torch.dtype | None = None) -> Tensor:
     """An empty tensor whose steps lie in memory as a layout says, one after the other."""
     steps = tensor.dim() - len(layout.order)
+    if layout.natural:
+        return tensor.new_empty(tensor.shape, dtype=dtype)
     empty = tensor.new_empty(*tensor.shape[:steps], *layout.sizes, dtype=dtype)
     places = [steps + layout.order.index(dim) for dim in range(len(layout.order))]
     return empty.permute(*range(steps), *places)

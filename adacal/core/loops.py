@@ -20,7 +20,7 @@ def compile_burst() -> Scan:
     f, b, w, n = numba.float32[::1], numba.uint8[::1], numba.int32[::1], numba.int64
     n2, yes = numba.int64[:, ::1], numba.boolean
     signature = numba.void(
-        f, n, f, n, b, n, w, n2, f, f, f, f, numba.float32, n, n, n, n, yes, yes, yes, n, n
+        f, n, f, n, b, n, w, n2, f, f, f, f, f, numba.float32, n, n, n, n, yes, yes, yes, n, n
     )
     return _compile(signature, _burst)
 
@@ -99,13 +99,14 @@ def _compile(signature: Any, loops: Scan, *, contract: bool = True) -> Scan:
 
 def _burst(
     current: Any, step: int, counts: Any, count_step: int, codes: Any, code_step: int,
-    weight: Any, totals: Any, potential: Any, theta: Any, shift: Any, start: Any, most: Any,
-    steps: int, channels: int, row: int, by_row: int, scaled: bool, inplace: bool, summed: bool,
-    begin: int, end: int,
+    weight: Any, totals: Any, potential: Any, theta: Any, shift: Any, start: Any, before: Any,
+    most: Any, steps: int, channels: int, row: int, by_row: int, scaled: bool, inplace: bool,
+    summed: bool, begin: int, end: int,
 ) -> None:  # fmt: skip
     """The loops, which numba compiles: for each piece of memory all steps, its potentials in cache.
 
-    With `inplace`, `counts` is the memory of `current`.
+    With `inplace`, `counts` is the memory of `current`. Potentials begin at `start`, which is laid
+    out as thresholds are, or if that is empty at `before`, place by place; `potential` takes them.
 
     A step is lines of `row` neurons, in turns of `channels`, of which `begin` to `end` are walked;
     those of a line have one threshold, or with `by_row` (then there is one channel) each its own.
@@ -133,7 +134,7 @@ def _burst(
                 if start.size > 0:
                     first = start[low : low + length]
             if start.size == 0:
-                first = potential[at : at + length]
+                first = before[at : at + length]
             if not alone:
                 u[:length] = first
             for t in range(steps):

@@ -129,14 +129,18 @@ class BurstNeuron:
             ConfigError: the threshold is not positive or `max_spikes` is below 1.
             InputError: potentials were set place by place, for samples of another size.
         """
-        key = self._depends_on(sample, T)
+        return self._of_step(sample[None], T)
+
+    def _of_step(self, current: Tensor, T: int) -> BurstParameters:
+        """Returns `parameters` for a step of a current [steps, B, C, *]."""
+        key = self._depends_on(current, T)
         if self._prepared is not None and key is not None and _same(self._prepared[0], key):
             return self._prepared[1]
-        parameters = self._prepare(sample, T)
+        parameters = self._prepare(current[0], T)
         self._prepared = None if key is None else (key, parameters)
         return parameters
 
-    def _depends_on(self, sample: Tensor, T: int) -> list[Any] | None:
+    def _depends_on(self, current: Tensor, T: int) -> list[Any] | None:
         """Returns what `parameters` depend on; None where a change could not be seen."""
         values = (self.threshold, self.shift, self.initial_potential)
         tensors = [value for value in values if isinstance(value, Tensor)]
@@ -147,7 +151,7 @@ class BurstNeuron:
         versions = [tensor._version for tensor in tensors]
         options = (self.max_spikes, self.kind, self.dynamics, self.channel_dim)
         steps = T if self.spread_half_threshold else None
-        place = (sample.dtype, sample.device, sample.shape[1:])
+        place = (current.dtype, current.device, current.shape[2:])
         return [*values, *versions, *options, steps, *place]
 
     def _prepare(self, sample: Tensor, T: int) -> BurstParameters:
@@ -190,7 +194,7 @@ class BurstNeuron:
             Spike counts, shape of `current` (signed for `signed`), and θ broadcastable to it;
             their product is the output, for `changes` after `received`.
         """
-        parameters = self.parameters(current[0], T)
+        parameters = self._of_step(current, T)
         memory = state.tensors if state is not None else {}
         if self.dynamics != "plain":
             counts, kept = self._scan_rival(current, parameters, memory, state)
@@ -239,7 +243,7 @@ class BurstNeuron:
             counts, theta = self.scan(current, T, state)
             return self.received(counts, state).mul_(theta)
         before = state.tensors.get("membrane") if state is not None else None
-        parameters = self.parameters(current[0], T)
+        parameters = self._of_step(current, T)
         keep = state is not None
         output, membrane = burst_scan(
             current, parameters, before, out=out, scaled=True, keep=keep, tally=tally

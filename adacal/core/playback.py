@@ -24,6 +24,7 @@ from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.tape import Entry, Rule, Seen, Tape
 from adacal.core.traces import into, known_of, meter_tag, set_trace, trace_of, traced_tensors
 
+_NOTHING = object()
 _TAPES = 16
 """Kinds of pass that are kept."""
 _TRIALS = 3
@@ -62,9 +63,9 @@ class Replay(TorchFunctionMode):
         self.meter = meter
         self.state = state
         self.rounded = rounded
-        self._left = iter(tape.entries)
+        self._next = 0
         self._lost = False  # a network may catch what is raised here, and go on
-        self._batches = tape.batch, layout.batch
+        self._batches = layout.batch, tape.batch
         self._execution = Execution(layout, _Written(tape.memories), state)
 
     def run(
@@ -83,7 +84,7 @@ class Replay(TorchFunctionMode):
         with self:
             result = forward(module, rows)
         outside = any(known_of(tensor).row_dim for tensor in traced_tensors(result))
-        if self._lost or outside or next(self._left, None) is not None:
+        if self._lost or outside or self._next < len(self.tape.entries):
             self._lost = True
             raise Diverged
         return result
@@ -101,15 +102,18 @@ class Replay(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if role_of(func) is Role.PLAIN or not _carries(args, kwargs):
-            return func(*args, **kwargs)
-        entry = next(self._left, None)
+        entries, number = self.tape.entries, self._next
+        entry = entries[number] if number < len(entries) else None
         if entry is None or entry.function != func or not self._as_written(entry, args, kwargs):
+            if role_of(func) is Role.PLAIN or not _carries(args, kwargs):
+                return func(*args, **kwargs)
             self._lost = True
             raise Diverged
+        self._next = number + 1
         tag = None
-        if isinstance(entry.detail, Site):
+        if entry.kind == "fire":
             rows = args[0] if args else read_call(func, args, kwargs).args[0]
+            assert isinstance(entry.detail, Site)
             result, tag = self._neurons(entry.detail, rows)
         elif self.meter is not None and entry.counted and _is_counted(entry, args, kwargs):
             call, once = _traced(func, args, kwargs), entry.kind == "once"
@@ -119,6 +123,17 @@ class Replay(TorchFunctionMode):
             result = func(*args, **kwargs)
         else:
             result, _ = self._run(entry, _traced(func, args, kwargs))
+        if isinstance(result, Tensor) and len(entry.marks) == 1:
+            if entry.marks[0] is not None:
+                set_trace(result, entry.marks[0], tag)
+        else:
+            self._mark_each(entry, result, tag)
+        if entry.base is not None:
+            assert result._base is not None, "a result in place is a view, as it was"
+            set_trace(result._base, entry.base)
+        return result
+
+    def _mark_each(self, entry: Entry, result: Any, tag: Any) -> None:
         tensors = (result,) if isinstance(result, Tensor) else result
         if len(tensors) != len(entry.marks):
             self._lost = True
@@ -126,10 +141,6 @@ class Replay(TorchFunctionMode):
         for index, (tensor, mark) in enumerate(zip(tensors, entry.marks, strict=True)):
             if mark is not None:
                 set_trace(tensor, mark, tag[index] if isinstance(tag, list | tuple) else tag)
-        if entry.base is not None:
-            assert result._base is not None, "a result in place is a view, as it was"
-            set_trace(result._base, entry.base)
-        return result
 
     def _run(self, entry: Entry, call: Call) -> tuple[Any, bool]:
         """Runs a call; returns whether it was computed now, not taken from an earlier step."""
@@ -163,39 +174,30 @@ class Replay(TorchFunctionMode):
     def _same(self, written: Any, given: Any) -> bool:
         kind = type(written)
         if kind is Seen:
-            if not isinstance(given, Tensor) or trace_of(given) is not written.trace:
-                return False
-            return given.shape == written.shape or self._same_but_for_rows(written, given.shape)
+            return self._as_seen(written, given)
         if kind is not type(given):
             return False
         if kind is tuple or kind is list or kind is torch.Size:
             if len(written) != len(given):
                 return False
             for one, other in zip(written, given, strict=True):
-                if one is other or (
-                    type(one) is Seen
-                    and isinstance(other, Tensor)
-                    and other.shape == one.shape
-                    and trace_of(other) is one.trace
-                ):
-                    continue
-                if not self._same(one, other):
+                if one is not other and not self._same(one, other):
                     return False
             return True
         if kind is dict:
-            return written.keys() == given.keys() and all(
-                self._same(value, given[key]) for key, value in written.items()
-            )
+            if len(written) != len(given):
+                return False
+            for key, one in written.items():
+                other = given.get(key, _NOTHING)
+                if one is not other and not self._same(one, other):
+                    return False
+            return True
         return bool(written == given)
 
-    def _same_but_for_rows(self, written: Seen, shape: torch.Size) -> bool:
-        """Whether sizes differ as the numbers of samples do, and only where the rows are."""
-        before, now = self._batches
-        if written.trace is None or len(shape) != len(written.shape):
+    def _as_seen(self, written: Seen, given: Any) -> bool:
+        if not isinstance(given, Tensor) or trace_of(given) is not written.trace:
             return False
-        at = written.trace.row_dim
-        pairs = enumerate(zip(written.shape, shape, strict=True))
-        return all(a * now == b * before if dim == at else a == b for dim, (a, b) in pairs)
+        return given.shape in (written.of_batch(*self._batches), written.shape)
 
 
 class Tapes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,8 @@ from adacal.core.traces import Trace, trace_of
 Kind = Literal["plain", "once", "rounded", "pool", "running", "fire"]
 """How a call was run: as it is; for one block; in low precision; as a pool of spikes; by a temporal
 rule; by neurons."""
+_BATCHES = 16
+"""Numbers of samples that shapes are kept for."""
 _VALUES = (
     int, float, str, bool, type(None), type(Ellipsis), slice,
     torch.dtype, torch.device, torch.memory_format, torch.layout,
@@ -34,6 +37,20 @@ class Seen:
 
     shape: torch.Size
     trace: Trace | None
+    _others: dict[int, torch.Size | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def of_batch(self, now: int, before: int) -> torch.Size | None:
+        """Returns its shape in a pass of `now` samples instead of `before`; None if it has none."""
+        if now == before or self.trace is None:
+            return self.shape
+        if now not in self._others:
+            if len(self._others) >= _BATCHES:
+                self._others.clear()
+            rows, rest = divmod(self.shape[self.trace.row_dim] * now, before)
+            sizes = list(self.shape)
+            sizes[self.trace.row_dim] = rows
+            self._others[now] = None if rest else torch.Size(sizes)
+        return self._others[now]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +161,10 @@ class Tape:
         if isinstance(value, Tensor):
             return Seen(value.shape, self.kept(trace_of(value)))
         if type(value) in (list, tuple, torch.Size):
-            return type(value)([self._seen(item) for item in value])
+            items = [self._seen(item) for item in value]
+            if type(value) is tuple and all(map(is_, items, value)):
+                return value  # which a layer gives again, so that one look tells
+            return type(value)(items)
         if type(value) is dict:
             return {key: self._seen(item) for key, item in value.items()}
         if isinstance(value, _VALUES):
