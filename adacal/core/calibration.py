@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -17,7 +17,7 @@ from adacal.core.errors import CalibrationError, ConfigError
 from adacal.core.inputs import joined_inputs
 from adacal.core.matching import matched_threshold, restore_mean
 from adacal.core.neuron import BurstNeuron, by_channel
-from adacal.core.sites import Site
+from adacal.core.sites import OnActivation, Site
 from adacal.core.thresholds import (
     largest_of_runs,
     max_threshold,
@@ -107,6 +107,7 @@ def calibrate(
     mode: Mode = "light",
     generator: torch.Generator | None = None,
     divergence: Callable[[Any, Any], Tensor] = symmetric_kl,
+    reference: Reference | None = None,
     **options: Any,
 ) -> float:
     """Calibrates a network on samples of training data, in one two-stream forward.
@@ -120,6 +121,8 @@ def calibrate(
         mode, options: see `CalibrationOptions`.
         generator: draws the bounded samples of positions; seeded with 0 if None.
         divergence: how far two raw outputs are apart, one number a sample.
+        reference: takes what the ANN gives; further calibrations on the same samples, light ones
+            that keep the thresholds, then run the spiking stream alone, at the same positions.
     Returns:
         Mean divergence between ANN and SNN on these samples.
     Raises:
@@ -135,6 +138,9 @@ def calibrate(
         raise ConfigError(f"divergence must be a function of two outputs; got {divergence!r}")
     inputs = joined_inputs(batches, network)
     network.weight_changes = {}
+    if reference is not None and reference.serves(setting, inputs):
+        snn = network.spiking_pass(inputs, _corrected_again(network, reference, setting))
+        return float(divergence(reference.output, snn).mean())
     random = generator if generator is not None else torch.Generator().manual_seed(0)
     free: set[str] = set()
     if setting.mode == "advanced" and setting.weights:
@@ -143,10 +149,13 @@ def calibrate(
     def on_site(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
         neuron = network.neurons[site.name]
         blocks = rows.unflatten(0, (network.T + 1, -1))
-        reference, current = blocks[0], blocks[1:]
-        activation = neuron.activation(reference)
+        before, current = blocks[0], blocks[1:]
+        activation = neuron.activation(before)
         positions = _positions(activation, neuron.channel_dim, setting.sample_limit, random)
         sample = positions.take(activation)
+        wanted = sample.mean(1)
+        if reference is not None:
+            reference.sites[site.name] = positions, wanted
         _set_threshold(network, neuron, activation, sample, setting, site.name)
         neuron.shift = torch.zeros_like(sample[:, 0])
         neuron.initial_potential = None
@@ -157,19 +166,19 @@ def calibrate(
         if setting.matches(neuron) and site.name not in network.windows:
             _match(network.T, neuron, sample, steps, setting)
         if setting.mode != "none":
-            _correct(network.T, neuron, sample, steps, setting)
+            _correct(network.T, neuron, wanted, steps, setting)
         if setting.mode == "advanced":
             current = advanced.improve(
                 network,
                 site,
                 trace,
-                reference,
+                before,
                 current,
                 setting.weight_options,
                 free=free,
                 weights=setting.weights,
             )
-            _correct(network.T, neuron, sample, positions.take_steps(current), setting)
+            _correct(network.T, neuron, wanted, positions.take_steps(current), setting)
             if setting.potential:
                 share = setting.potential_share
                 advanced.set_potential(network.T, neuron, activation, current, share)
@@ -181,7 +190,49 @@ def calibrate(
         return both.flatten(0, 1), None
 
     ann, snn, _ = network.two_stream_pass(inputs, on_site)
+    if reference is not None:
+        reference.inputs, reference.output = inputs, ann
     return float(divergence(ann, snn).mean())
+
+
+@dataclass
+class Reference:
+    """What an ANN gave on calibration samples, so that it need not run again on them.
+
+    Attributes:
+        inputs: the samples; None before a first calibration.
+        output: the ANN's raw output.
+        sites: positions drawn at each site, and the mean activation of each channel there, [C].
+    """
+
+    inputs: Tensor | None = None
+    output: Any = None
+    sites: dict[str, tuple[_Positions, Tensor]] = field(default_factory=dict)
+
+    def serves(self, setting: CalibrationOptions, inputs: Tensor) -> bool:
+        """Whether a calibration on these samples asks for no more of the ANN than this."""
+        if self.inputs is None or setting.threshold != "keep" or setting.mode != "light":
+            return False
+        return self.inputs is inputs or torch.equal(self.inputs, inputs)
+
+
+def _corrected_again(
+    network: SpikingNetwork, reference: Reference, setting: CalibrationOptions
+) -> OnActivation:
+    """Returns what light calibration does at a site of the spiking stream alone."""
+
+    def on_site(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, None]:
+        neuron = network.neurons[site.name]
+        positions, wanted = reference.sites[site.name]
+        current = rows.unflatten(0, (network.T, -1))
+        if trace.static:
+            current = current[:1].expand_as(current)
+        neuron.shift = torch.zeros_like(wanted)
+        neuron.initial_potential = None
+        _correct(network.T, neuron, wanted, positions.take_steps(current), setting)
+        return neuron.output(current, network.T).flatten(0, 1), None
+
+    return on_site
 
 
 def options_of(
@@ -196,7 +247,7 @@ def options_of(
     Raises:
         ConfigError: an unknown name, or a value out of range.
     """
-    known = [field.name for field in fields(CalibrationOptions)]
+    known = [each.name for each in fields(CalibrationOptions)]
     check_names("option", options, dict.fromkeys([*also, *known, "generator", "divergence"]))
     return CalibrationOptions(mode=mode, **options)  # type: ignore[arg-type]
 
@@ -289,12 +340,11 @@ def _match(
 def _correct(
     T: int,
     neuron: BurstNeuron,
-    sample: Tensor,
+    wanted: Tensor,
     steps: Tensor,
     setting: CalibrationOptions,
 ) -> None:
     """Light calibration on the positions drawn; see `adacal.core.matching.restore_mean`."""
-    wanted = sample.mean(1)
     small = replace(neuron, channel_dim=1)
     restore_mean(small, wanted, steps, T, setting.repeats, setting.damping)
     neuron.shift = small.shift

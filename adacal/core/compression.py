@@ -124,6 +124,7 @@ def compress(
     seed = 0 if generator is None else int(torch.randint(2**31, (1,), generator=generator))
 
     known: dict[tuple[int, ...], _Measured] = {}
+    reference = calibration.Reference()
 
     def measured(chosen: Allocation) -> float:
         """Calibrates on the same positions for every choice, or chance would choose."""
@@ -131,7 +132,9 @@ def compress(
         if key not in known:
             savings.apply(network, chosen)
             same = torch.Generator().manual_seed(seed)
-            found = calibration.calibrate(network, [inputs], mode=mode, generator=same, **options)
+            found = calibration.calibrate(
+                network, [inputs], mode=mode, generator=same, reference=reference, **options
+            )
             known[key] = _Measured(divergence=found, **state_of(network))
         else:
             known[key].restore(network)

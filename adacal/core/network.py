@@ -231,25 +231,16 @@ class SpikingNetwork(Converted):
 
         Returns the ANN's raw output, the SNN's mean output, and the mode (for what it saw).
         """
-        require_plain(self)
-        batch = inputs.shape[1] if self.stream else inputs.shape[0]
-        layout = Layout(steps=self.T, reference=True, batch=batch, T=self.T)
-        if self.stream:
-            rows = torch.cat([inputs.mean(0), inputs.flatten(0, 1)])
-        else:
-            rows = inputs.repeat(self.T + 1, *[1] * (inputs.dim() - 1))
-        mode = SpikingMode(
-            self.module,
-            layout,
-            on_activation,
-            strict=self.strict,
-            max_pool=self.max_pool,
-            weight_changes=self.weight_changes,
-        )
-        out = mode.run(self.forward, rows, static=not self.stream)
+        out, mode = self._decided_pass(inputs, on_activation, reference=True)
         ann = map_tensors(out, is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[0])
         snn = map_tensors(out, is_rows, lambda t: t.unflatten(0, (self.T + 1, -1))[1:].mean(0))
         return ann, snn, mode
+
+    @outside_inference_mode()
+    def spiking_pass(self, inputs: Tensor, on_activation: OnActivation) -> Any:
+        """As `two_stream_pass` without the ANN; returns the SNN's mean output."""
+        out, _ = self._decided_pass(inputs, on_activation, reference=False)
+        return map_tensors(out, is_rows, lambda t: t.unflatten(0, (self.T, -1)).mean(0))
 
     # calibration and search --------------------------------------------------------------------
 
@@ -317,6 +308,27 @@ class SpikingNetwork(Converted):
         """Returns what the reduction makes of raw outputs [T*b, ...], part by part of the batch."""
         self._check(inputs)
         return parts.outputs(self, inputs, meter, reduce)
+
+    def _decided_pass(
+        self, inputs: Tensor, on_activation: OnActivation, *, reference: bool
+    ) -> tuple[Any, SpikingMode]:
+        """Runs all steps of a batch, behind those of the ANN or alone, with other activations."""
+        require_plain(self)
+        batch = inputs.shape[int(self.stream)]
+        if self.stream:
+            frames = inputs.flatten(0, 1)
+            rows = torch.cat([inputs.mean(0), frames]) if reference else frames.clone()
+        else:
+            rows = inputs.repeat(self.T + int(reference), *[1] * (inputs.dim() - 1))
+        mode = SpikingMode(
+            self.module,
+            Layout(steps=self.T, reference=reference, batch=batch, T=self.T),
+            on_activation,
+            strict=self.strict,
+            max_pool=self.max_pool,
+            weight_changes=self.weight_changes,
+        )
+        return mode.run(self.forward, rows, static=not self.stream), mode
 
     def _layout(self, steps: int, batch: int) -> Layout:
         return Layout(steps=steps, reference=False, batch=batch, T=self.T, warmup=self.warmup)

@@ -203,7 +203,12 @@ def search(
         scales=scales,
         generator=torch.Generator().manual_seed(seed),
     )
-    options = {**calibration_options, "threshold": "keep", "divergence": divergence}
+    options = {
+        **calibration_options,
+        "threshold": "keep",
+        "divergence": divergence,
+        "reference": calibration.Reference(),
+    }
 
     def tried(thresholds: Mapping[str, Tensor]) -> Trial:
         for name, threshold in thresholds.items():

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from adacal.core.advanced import WeightOptions
+from adacal.core.calibration import CalibrationOptions, Reference
 from adacal.core.conversion import convert
 from adacal.core.divergence import symmetric_kl
 from adacal.core.errors import CalibrationError, ConfigError
 from adacal.core.network import SpikingNetwork
-from core.energy_toys import Captured, images, seeded, small, two_layers
+from core.energy_toys import Captured, images, seeded, small, trained_small, two_layers
 
 INPUTS = images(32)
 
@@ -284,3 +285,44 @@ def test_streams_are_calibrated_frame_by_frame() -> None:
     network = convert(net, frames, T=3, max_spikes=4, stream=True)
     network.calibrate([frames[:, :8], frames[:, 8:]], "light")
     assert (network(frames) - net(frames.mean(0))).abs().mean() < 0.2 * net(frames.mean(0)).std()
+
+
+def test_calibrating_again_needs_no_ann_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, inputs, _ = trained_small()
+    again, afresh = (convert(ann, inputs[:2], T=4, max_spikes=2) for _ in range(2))
+    reference = Reference()
+    for network in (again, afresh):
+        network.calibrate([inputs])
+    start = {name: neuron.threshold for name, neuron in again.neurons.items()}
+    again.calibrate([inputs], threshold="keep", reference=reference)
+    for factor in (1.0, 1.5, 0.7):
+        found = []
+        for network in (again, afresh):
+            for name, neuron in network.neurons.items():
+                neuron.threshold = start[name] * factor
+            options = {"reference": reference} if network is again else {}
+            with monkeypatch.context() as patch:
+                if network is again:
+                    patch.setattr(network, "two_stream_pass", None)  # the ANN does not run
+                found.append(network.calibrate([inputs], threshold="keep", **options))
+        assert found[0] == pytest.approx(found[1], rel=1e-5)
+        for name, neuron in again.neurons.items():
+            shift, wanted = neuron.shift, afresh.neurons[name].shift
+            assert isinstance(shift, Tensor) and isinstance(wanted, Tensor)
+            assert torch.allclose(shift, wanted, atol=1e-6)
+
+
+def test_what_the_ann_gave_serves_these_samples_and_light_corrections_only() -> None:
+    ann, inputs, _ = trained_small()
+    network = convert(ann, inputs[:2], T=2)
+    reference = Reference()
+    network.calibrate([inputs[:32]], reference=reference)
+    keep, other = CalibrationOptions(threshold="keep"), CalibrationOptions(threshold="mmse")
+    advanced = CalibrationOptions(mode="advanced", threshold="keep")
+    assert reference.serves(keep, inputs[:32].clone())
+    assert not reference.serves(keep, inputs[32:64]) and not reference.serves(keep, inputs)
+    assert not reference.serves(other, inputs[:32]) and not reference.serves(advanced, inputs[:32])
+    assert not Reference().serves(keep, inputs)
+    before = reference.output
+    network.calibrate([inputs[32:64]], threshold="keep", reference=reference)
+    assert not torch.equal(reference.output, before)  # another run of the ANN took its place
