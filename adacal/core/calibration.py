@@ -110,7 +110,7 @@ def calibrate(
     reference: Reference | None = None,
     **options: Any,
 ) -> float:
-    """Calibrates a network on samples of training data, in one two-stream forward.
+    """Calibrates a network on samples of training data, in one forward of ANN and SNN side by side.
 
     Several batches are joined into one pass, because every layer needs the corrected layers before
     it; give no more samples than memory holds (T+1 times a forward of them).
@@ -121,8 +121,9 @@ def calibrate(
         mode, options: see `CalibrationOptions`.
         generator: draws the bounded samples of positions; seeded with 0 if None.
         divergence: how far two raw outputs are apart, one number a sample.
-        reference: takes what the ANN gives; further calibrations on the same samples, light ones
-            that keep the thresholds, then run the spiking stream alone, at the same positions.
+        reference: takes what the ANN gives; further calibrations of this network on the same
+            samples, light ones that keep the thresholds, then run the spiking stream alone, at the
+            positions that were drawn first. For others it is filled anew.
     Returns:
         Mean divergence between ANN and SNN on these samples.
     Raises:
@@ -138,10 +139,11 @@ def calibrate(
         raise ConfigError(f"divergence must be a function of two outputs; got {divergence!r}")
     inputs = joined_inputs(batches, network)
     network.weight_changes = {}
-    if reference is not None and reference.serves(setting, inputs):
+    if reference is not None and reference.serves(network, setting, inputs):
         snn = network.spiking_pass(inputs, _corrected_again(network, reference, setting))
         return float(divergence(reference.output, snn).mean())
     random = generator if generator is not None else torch.Generator().manual_seed(0)
+    drawn: dict[str, tuple[_Positions, Tensor]] = {}
     free: set[str] = set()
     if setting.mode == "advanced" and setting.weights:
         free = advanced.free_modules(network, inputs[0, :4] if network.stream else inputs[:4])
@@ -154,8 +156,7 @@ def calibrate(
         positions = _positions(activation, neuron.channel_dim, setting.sample_limit, random)
         sample = positions.take(activation)
         wanted = sample.mean(1)
-        if reference is not None:
-            reference.sites[site.name] = positions, wanted
+        drawn[site.name] = positions, wanted
         _set_threshold(network, neuron, activation, sample, setting, site.name)
         neuron.shift = torch.zeros_like(sample[:, 0])
         neuron.initial_potential = None
@@ -191,7 +192,8 @@ def calibrate(
 
     ann, snn, _ = network.two_stream_pass(inputs, on_site)
     if reference is not None:
-        reference.inputs, reference.output = inputs, ann
+        reference.inputs, reference.output, reference.sites = inputs, ann, drawn
+        reference.made_for = network.module, setting.sample_limit
     return float(divergence(ann, snn).mean())
 
 
@@ -199,21 +201,29 @@ def calibrate(
 class Reference:
     """What an ANN gave on calibration samples, so that it need not run again on them.
 
+    A change of the ANN's weights is not seen.
+
     Attributes:
         inputs: the samples; None before a first calibration.
+        made_for: the module that ran, and how many positions a channel were asked for.
         output: the ANN's raw output.
         sites: positions drawn at each site, and the mean activation of each channel there, [C].
     """
 
     inputs: Tensor | None = None
+    made_for: tuple[Any, int] = (None, 0)
     output: Any = None
     sites: dict[str, tuple[_Positions, Tensor]] = field(default_factory=dict)
 
-    def serves(self, setting: CalibrationOptions, inputs: Tensor) -> bool:
-        """Whether a calibration on these samples asks for no more of the ANN than this."""
-        if self.inputs is None or setting.threshold != "keep" or setting.mode != "light":
+    def serves(self, network: SpikingNetwork, setting: CalibrationOptions, inputs: Tensor) -> bool:
+        """Whether a calibration of this network on these samples asks for no more than this."""
+        before, (module, limit) = self.inputs, self.made_for
+        if before is None or module is not network.module or limit != setting.sample_limit:
             return False
-        return self.inputs is inputs or torch.equal(self.inputs, inputs)
+        if setting.threshold != "keep" or setting.mode != "light":
+            return False
+        same_kind = before.dtype == inputs.dtype and before.device == inputs.device
+        return before is inputs or (same_kind and torch.equal(before, inputs))
 
 
 def _corrected_again(

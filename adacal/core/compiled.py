@@ -86,6 +86,12 @@ def takes(current: Tensor, elements: int) -> bool:
     )
 
 
+def _alike(membrane: Tensor, potential: Tensor) -> bool:
+    """Whether one can be read as the other is written."""
+    same = membrane.shape == potential.shape and membrane.stride() == potential.stride()
+    return same and not foreign(membrane)
+
+
 def foreign(value: Tensor | None) -> bool:
     """Whether loops cannot read a parameter."""
     return value is not None and (value.dtype is not torch.float32 or value.device.type != "cpu")
@@ -184,7 +190,7 @@ def _run(
         memory = memory_of(potential, layout)
     if membrane is not None or start is None:  # goes on from there, or starts place by place
         start, before = _NO_NUMBERS, memory
-        if membrane is not None and membrane.stride() == potential.stride():
+        if membrane is not None and _alike(membrane, potential):
             before = memory_of(membrane, layout)
         else:
             potential.copy_(neuron.initial_potential if membrane is None else membrane)

@@ -41,7 +41,7 @@ def restore_mean(
     several, shift = SideBySide(neuron, steps, T), torch.as_tensor(neuron.shift).to(steps)
     for number in range(repeats):
         missing = wanted - several.outputs(shift).mean((0, 1))
-        shift = shift + (1.0 if number == 0 else damping) * missing
+        shift = shift + (1.0 if number == 0 else damping) * missing.to(shift)
     neuron.shift = shift
 
 

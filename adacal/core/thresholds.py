@@ -200,7 +200,9 @@ def _squared_errors(rows: Tensor, grid: Tensor, max_spikes: int, T: int, offset:
 
 def _squared_gaps(rows: Tensor, grid: Tensor, max_spikes: int, T: int, offset: float) -> Tensor:
     """Returns the squared distance of each value [R, n] from its quantised one, [R, K, n]."""
-    kernel = _gap_loops() if compiled.takes(rows, rows.numel() * len(grid)) else None
+    kernel = None  # gaps of rows that lie otherwise would, and be added up in another order
+    if rows.is_contiguous() and compiled.takes(rows, rows.numel() * len(grid)):
+        kernel = _gap_loops()
     if kernel is None or compiled.foreign(grid):
         wide = rows[:, None]
         return quantise(wide, grid[:, None], max_spikes, T, offset).sub_(wide).square_()

@@ -314,15 +314,39 @@ def test_calibrating_again_needs_no_ann_and_gives_the_same(monkeypatch: pytest.M
 
 def test_what_the_ann_gave_serves_these_samples_and_light_corrections_only() -> None:
     ann, inputs, _ = trained_small()
-    network = convert(ann, inputs[:2], T=2)
-    reference = Reference()
-    network.calibrate([inputs[:32]], reference=reference)
-    keep, other = CalibrationOptions(threshold="keep"), CalibrationOptions(threshold="mmse")
-    advanced = CalibrationOptions(mode="advanced", threshold="keep")
-    assert reference.serves(keep, inputs[:32].clone())
-    assert not reference.serves(keep, inputs[32:64]) and not reference.serves(keep, inputs)
-    assert not reference.serves(other, inputs[:32]) and not reference.serves(advanced, inputs[:32])
-    assert not Reference().serves(keep, inputs)
+    network, other = (convert(ann, inputs[:2], T=2) for _ in range(2))
+    reference, few = Reference(), inputs[:32]
+    network.calibrate([few], reference=reference)
+    keep = CalibrationOptions(threshold="keep")
+    assert reference.serves(network, keep, few.clone())
+    assert not reference.serves(other, keep, few)
+    assert not any(
+        reference.serves(network, keep, x) for x in (inputs[32:64], inputs, few.double())
+    )
+    for setting in (
+        CalibrationOptions(threshold="mmse"),
+        CalibrationOptions(threshold="keep", mode="advanced"),
+        CalibrationOptions(threshold="keep", sample_limit=7),
+    ):
+        assert not reference.serves(network, setting, few)
+    assert not Reference().serves(network, keep, few)
     before = reference.output
     network.calibrate([inputs[32:64]], threshold="keep", reference=reference)
     assert not torch.equal(reference.output, before)  # another run of the ANN took its place
+
+
+def test_a_calibration_that_fails_leaves_the_reference_as_it_was() -> None:
+    ann, inputs, _ = trained_small()
+    network = convert(ann, inputs[:2], T=2)
+    reference, few = Reference(), inputs[:32]
+    network.calibrate([few])
+    network.calibrate([few], threshold="keep", reference=reference)
+    wanted = {name: torch.as_tensor(neuron.shift) for name, neuron in network.neurons.items()}
+    last = list(network.neurons.values())[-1]
+    threshold, last.threshold = last.threshold, -1.0
+    with pytest.raises(ConfigError, match="threshold"):
+        network.calibrate([3 * inputs[32:96]], threshold="keep", reference=reference)
+    last.threshold = threshold
+    network.calibrate([few], threshold="keep", reference=reference)
+    for name, neuron in network.neurons.items():
+        assert torch.allclose(torch.as_tensor(neuron.shift), wanted[name], atol=1e-6)

@@ -94,6 +94,18 @@ def test_it_gives_the_bits_of_plain_torch(
     assert_same(current, neuron, numbers(shape, seed + 3) if goes_on else None)
 
 
+def test_potentials_of_other_samples_are_refused_and_of_another_type_converted() -> None:
+    neuron = neurons((4, 3), 1, per_channel=True, last=False, shift=True, places=False, phi=2)
+    current = numbers((2, 4, 3), 1)
+    for wrong in (numbers((8, 3), 2), numbers((8, 3), 2)[:2], numbers((2, 3), 2)):
+        with pytest.raises(RuntimeError):
+            compiled.scan(current, neuron, wrong, None, scaled=False)
+    start = numbers((4, 3), 3)
+    wanted = plain_scan(current, neuron, start)
+    found = compiled.scan(current, neuron, start.double(), None, scaled=False)
+    assert found is not None and all(map(torch.equal, found, wanted))
+
+
 def test_starts_by_place_are_not_taken_for_those_of_as_many_channels() -> None:
     theta = numbers((16, 1, 1), 1).abs() + 0.05
     neuron = BurstParameters(

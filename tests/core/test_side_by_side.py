@@ -141,6 +141,15 @@ def test_squared_gaps_are_those_of_the_quantiser(
     assert torch.equal(bits(found), bits(plain))
 
 
+def test_thresholds_of_rows_that_lie_otherwise_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = torch.randn(300, 7, generator=seeded()).T
+    found = thresholds.mmse_threshold(values, 4, 2)
+    monkeypatch.setattr(compiled, "takes", lambda *_: False)
+    assert torch.equal(found, thresholds.mmse_threshold(values, 4, 2))
+
+
 def test_a_network_is_calibrated_as_without_the_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     ann = torch.nn.Sequential(
