@@ -154,17 +154,17 @@ def test_an_image_from_a_file_is_what_the_test_set_gives(raw, root) -> None:
 
 
 def test_images_of_any_size_get_pictures_and_words_of_agreement(raw, root, tmp_path) -> None:
-    found = predict_images(resolve(raw), [root / "test"], tmp_path, T=[1, 8])
+    found = predict_images(resolve(raw), [root / "test"], tmp_path, T=[1, 32])
     assert [picture.path.name for picture in found] == ["1.png", "2.png", "3.png"]
     words = r"\d+ of the ANN's \d+ box(es)?|\d+\.\d % of pixels as the ANN"
     for picture in found:
         assert Image.open(picture.path).width > 600
-        assert [*picture.notes] == ["SNN T=1", "SNN T=8"]
+        assert [*picture.notes] == ["SNN T=1", "SNN T=32"]
         assert all(re.match(words, note) for note in picture.notes.values())
     met = [
         sum(float(picture.notes[name].split()[0]) for picture in found) for name in found[0].notes
     ]
-    assert met[1] > met[0], "8 steps agree better than one"
+    assert met[1] > met[0], "32 steps agree better than one"
 
 
 def test_pictures_of_test_images_show_the_truth_beside_both_answers(raw) -> None:
