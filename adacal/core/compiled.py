@@ -219,14 +219,11 @@ def _run(
         tally is not None and tally.sums,
     )
     ranges = _shares(plan.outer * plan.channels, current.numel())
-    totals = _NO_TOTALS if tally is None else np.zeros((len(ranges), steps, 5), np.int64)
-    if len(ranges) == 1:
-        kernel(*where, totals[0], *how, *ranges[0])
-    else:
-        _in_threads(
-            lambda part: kernel(*where, totals[part % len(totals)], *how, *ranges[part]),
-            list(range(len(ranges))),
-        )
+    totals = np.zeros((len(ranges), 0 if tally is None else steps, 5), np.int64)
+    _in_threads(
+        lambda part: kernel(*where, part[0], *how, *part[1]),
+        list(zip(totals, ranges, strict=True)),
+    )
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
     if tally is not None and taken is not None:
@@ -243,7 +240,6 @@ def _run(
 
 _NOTHING = torch.empty(0, dtype=torch.float32)
 _NO_NUMBERS = _NOTHING.numpy()
-_NO_TOTALS = np.zeros((1, 0, 5), np.int64)
 _NO_BYTES, _NO_WEIGHTS = _NOTHING.to(torch.uint8).numpy(), _NOTHING.to(torch.int32).numpy()
 
 

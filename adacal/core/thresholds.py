@@ -200,7 +200,7 @@ def _squared_errors(rows: Tensor, grid: Tensor, max_spikes: int, T: int, offset:
 
 def _squared_gaps(rows: Tensor, grid: Tensor, max_spikes: int, T: int, offset: float) -> Tensor:
     """Returns the squared distance of each value [R, n] from its quantised one, [R, K, n]."""
-    kernel = None  # gaps of rows that lie otherwise would, and be added up in another order
+    kernel = None  # gaps of other rows lie as these do, and torch adds them up in another order
     if rows.is_contiguous() and compiled.takes(rows, rows.numel() * len(grid)):
         kernel = _gap_loops()
     if kernel is None or compiled.foreign(grid):

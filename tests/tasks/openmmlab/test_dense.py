@@ -104,13 +104,13 @@ def test_every_activation_is_found_and_the_maps_come_near_the_ann(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_16_spikes_a_step_are_enough_at_a_models_own_initialisation(name):
-    """Of the maps at most 2.8 %; of what varies in them 6.1 % on one machine, 14.5 on another."""
+    """Of the maps at most 2.8 %, of what varies in them 6.1 % (RetinaNet 14.5 without AVX-512)."""
     inputs = images(few(name))
     network = converted(plain_model(name), inputs, COARSE)
     ann, snn = network.ann(inputs), network(inputs)
     whole = sum(float(t.square().sum()) for t in tensors(ann))
     assert (float(by_maps(ann, snn).sum()) / whole) ** 0.5 < 0.035
-    assert 0 < total_error(ann, snn) < 0.2
+    assert 0 < total_error(ann, snn) < (0.2 if name == "retinanet" else 0.08)
 
 
 @pytest.mark.parametrize("name", ["retinanet", "pspnet"])
