@@ -34,6 +34,8 @@ SWITCH = "ADACAL_SCAN"
 """Environment variable; `plain` leaves the compiled scan out."""
 FIRST_USE = 1 << 18
 """Elements of a current from which the compiler is loaded, once; from then on it takes all."""
+_MADE: dict[str, Scan | None] = {}
+"""The kernel, once it was asked for: looked at by every scan, which `lru_cache` tells slowly."""
 _SHORT = 512
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 _PER_THREAD = 1 << 20
@@ -82,7 +84,7 @@ def takes(current: Tensor, elements: int) -> bool:
         and current.numel() > 0
         and not current.requires_grad
         and type(current) in (Tensor, torch.nn.Parameter)
-        and (_kernel.cache_info().currsize > 0 or elements >= FIRST_USE)
+        and (elements >= FIRST_USE or bool(_MADE))
     )
 
 
@@ -194,10 +196,12 @@ def _run(
             before = memory_of(membrane, layout)
         else:
             potential.copy_(neuron.initial_potential if membrane is None else membrane)
+    inplace = out is not None and counts.data_ptr() == current.data_ptr()
+    given = memory_of(current, layout)
     where = (
-        memory_of(current, layout),
+        given,
         current.stride(0) if steps > 1 else 0,
-        memory_of(counts, layout),
+        given if inplace else memory_of(counts, layout),
         counts.stride(0) if steps > 1 else 0,
         codes,
         code_step,
@@ -215,7 +219,7 @@ def _run(
         plan.row,
         plan.by_row,
         scaled,
-        counts.data_ptr() == current.data_ptr(),
+        inplace,
         tally is not None and tally.sums,
     )
     ranges = _shares(plan.outer * plan.channels, current.numel())
@@ -271,11 +275,15 @@ def beside(compile_loops: Callable[[], Scan]) -> Scan | None:
     return None if _kernel() is None else had(compile_loops)
 
 
-@lru_cache(maxsize=1)
 def _kernel() -> Scan | None:
+    """Returns the kernel, made when it is first asked for; None if it cannot be had."""
+    if SWITCH not in _MADE:
+        _MADE[SWITCH] = None if os.environ.get(SWITCH) == "plain" else _made()
+    return _MADE[SWITCH]
+
+
+def _made() -> Scan | None:
     """Compiles and tries the kernel; says once why it cannot be had."""
-    if os.environ.get(SWITCH) == "plain":
-        return None
     try:
         kernel = compile_burst()
         reason = "" if _agrees(kernel) else "its results differ from plain torch on this processor"

@@ -24,6 +24,11 @@ class Dense:
     sizes: tuple[int, ...]
 
     @cached_property
+    def numel(self) -> int:
+        """Elements of a step."""
+        return math.prod(self.sizes)
+
+    @cached_property
     def natural(self) -> bool:
         """Whether dimensions come in their own order."""
         return self.order == tuple(range(len(self.order)))
@@ -69,7 +74,8 @@ def along(value: Tensor | None, step: Tensor) -> set[int]:
 
 def memory_of(tensor: Tensor, layout: Dense) -> Any:
     """All memory of a tensor with such steps, or of one such step, as a flat numpy array."""
-    step = math.prod(layout.sizes)
+    step = layout.numel
     steps = tensor.shape[0] if tensor.dim() > len(layout.order) else 1
     span = step + (steps - 1) * (tensor.stride(0) if steps > 1 else 0)
-    return tensor.detach().as_strided((span,), (1,)).numpy()
+    flat = (tensor.detach() if tensor.requires_grad else tensor).as_strided((span,), (1,))
+    return flat.numpy()

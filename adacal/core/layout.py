@@ -58,7 +58,7 @@ class Layout:
                 f"{self.blocks} x {self.batch} (steps x samples); the network moves or removes the "
                 "batch dimension, so it cannot run time-batched; keep samples in dimension 0"
             )
-        blocks = rows.unflatten(0, (self.blocks, -1))
+        blocks = rows.view(self.blocks, rows.shape[0] // self.blocks, *rows.shape[1:])
         if self.reference:
             return blocks[0], blocks[1:]
         return None, blocks

@@ -23,9 +23,9 @@ from adacal.core.nests import map_tensors
 from adacal.core.neuron import BurstNeuron
 from adacal.core.passes import run_pass
 from adacal.core.phases import as_fired, require_plain
-from adacal.core.playback import Tapes
 from adacal.core.precision import LayerRunners, Precision, check_precision
 from adacal.core.sites import OnActivation, Site
+from adacal.core.tapes import Tapes
 from adacal.core.traces import is_rows, outside_inference_mode
 
 Forward = Callable[[nn.Module, Any], Any]
@@ -56,6 +56,9 @@ class SpikingNetwork(Converted):
         footprints: bytes of one step of one sample, by its shape, where that was measured.
         layer_runners: keep weights in low precision, made once.
         tapes: what passes of this network do, see `adacal.core.passes`.
+        skip_module: make the calls of a pass without calling the module, where its passes have
+            proved to make no others and nothing they might depend on has changed; False for a
+            forward that reads global variables, or does more than its calls of torch.
         unfolded_weights: digest of the ANN's weights before that; empty if nothing was folded.
     """
 
@@ -98,6 +101,7 @@ class SpikingNetwork(Converted):
         self.footprints: dict[tuple[int, ...], float] = {}
         self.layer_runners = LayerRunners()
         self.tapes = Tapes()
+        self.skip_module = True
         self._rates: dict[str, float | None] = {}
 
     # running ---------------------------------------------------------------------------------

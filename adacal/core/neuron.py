@@ -37,6 +37,50 @@ class NeuronState:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Parameters as they were made, and all that they depend on."""
+
+    parameters: BurstParameters
+    values: tuple[Any, ...]
+    versions: tuple[int, ...]
+    options: tuple[Any, ...]
+
+    @classmethod
+    def of(
+        cls, neuron: BurstNeuron, current: Tensor, T: int, parameters: BurstParameters
+    ) -> _Prepared | None:
+        """Returns what is to be kept; None where a change could not be seen."""
+        values = (neuron.threshold, neuron.shift, neuron.initial_potential)
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
+            return None
+        if torch.is_inference_mode_enabled():  # what is made there cannot enter a graph later
+            return None
+        versions = tuple(tensor._version for tensor in tensors)
+        return cls(parameters, values, versions, _options(neuron, current, T))
+
+    def holds(self, neuron: BurstNeuron, current: Tensor, T: int) -> bool:
+        """Whether nothing that they depend on has changed."""
+        versions = iter(self.versions)
+        for kept, now in zip(
+            self.values, (neuron.threshold, neuron.shift, neuron.initial_potential), strict=True
+        ):
+            if isinstance(now, Tensor):
+                if kept is not now or now.requires_grad or now._version != next(versions):
+                    return False
+            elif isinstance(kept, Tensor) or kept != now:
+                return False
+        inside = torch.is_inference_mode_enabled()
+        return not inside and self.options == _options(neuron, current, T)
+
+
+def _options(neuron: BurstNeuron, current: Tensor, T: int) -> tuple[Any, ...]:
+    steps = T if neuron.spread_half_threshold else None
+    own = (neuron.max_spikes, neuron.kind, neuron.dynamics, neuron.channel_dim, steps)
+    return (*own, current.dtype, current.device, current.shape[2:])
+
+
 @dataclass
 class BurstNeuron:
     """Burst integrate-and-fire neurons standing in for one call of an activation function.
@@ -79,9 +123,7 @@ class BurstNeuron:
     warmup: int = 0
     levels: int = 1
     ann_levels: int | None = None
-    _prepared: tuple[list[Any], BurstParameters] | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
+    _prepared: _Prepared | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_signed(self) -> bool:
@@ -133,26 +175,12 @@ class BurstNeuron:
 
     def _of_step(self, current: Tensor, T: int) -> BurstParameters:
         """Returns `parameters` for a step of a current [steps, B, C, *]."""
-        key = self._depends_on(current, T)
-        if self._prepared is not None and key is not None and _same(self._prepared[0], key):
-            return self._prepared[1]
+        prepared = self._prepared
+        if prepared is not None and prepared.holds(self, current, T):
+            return prepared.parameters
         parameters = self._prepare(current[0], T)
-        self._prepared = None if key is None else (key, parameters)
+        self._prepared = _Prepared.of(self, current, T, parameters)
         return parameters
-
-    def _depends_on(self, current: Tensor, T: int) -> list[Any] | None:
-        """Returns what `parameters` depend on; None where a change could not be seen."""
-        values = (self.threshold, self.shift, self.initial_potential)
-        tensors = [value for value in values if isinstance(value, Tensor)]
-        if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
-            return None
-        if torch.is_inference_mode_enabled():  # what is made there cannot enter a graph later
-            return None
-        versions = [tensor._version for tensor in tensors]
-        options = (self.max_spikes, self.kind, self.dynamics, self.channel_dim)
-        steps = T if self.spread_half_threshold else None
-        place = (current.dtype, current.device, current.shape[2:])
-        return [*values, *versions, *options, steps, *place]
 
     def _prepare(self, sample: Tensor, T: int) -> BurstParameters:
         check_whole("max_spikes", self.max_spikes)
@@ -332,16 +360,6 @@ class BurstNeuron:
         if tensor.dim() == 1:
             return per_channel(tensor, sample.dim(), self.channel_dim)
         return tensor
-
-
-def _same(kept: list[Any], now: list[Any]) -> bool:
-    """Whether two lists hold the same tensors (not merely equal ones) and equal values."""
-    if len(kept) != len(now):
-        return False
-    for a, b in zip(kept, now, strict=True):
-        if a is not b and (isinstance(a, Tensor) or isinstance(b, Tensor) or a != b):
-            return False
-    return True
 
 
 def per_channel(values: Tensor, dim: int, channel_dim: int) -> Tensor:

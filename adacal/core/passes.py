@@ -54,7 +54,15 @@ def run_pass(
             counted = None if meter is None else meter.copied()
             tag = _begin(network, rows, layout, meter, state, first_step)
             fire = _fire(network, layout, meter, state)
-            replay = Replay(written, layout, fire, meter=meter, state=state, rounded=rounded)
+            replay = Replay(
+                written,
+                layout,
+                fire,
+                meter=meter,
+                state=state,
+                rounded=rounded,
+                skip_module=network.skip_module,
+            )
             done, outputs = network.tapes.play(
                 key, layout.batch, replay, network.forward, network.module, rows, tag
             )
@@ -132,7 +140,8 @@ def _fire(
             current = current[:1].expand_as(current)
         in_bytes = network.precision == "int8" and neuron.fits_bytes
         if meter is None and not in_bytes:
-            return neuron.output(current, network.T, memory, own).flatten(0, 1), None
+            output = neuron.output(current, network.T, memory, own)
+            return rows if output is own else output.flatten(0, 1), None
         tally = Tally(
             layout.batch,
             neuron.max_spikes,

@@ -1,8 +1,7 @@
-"""Replay: a pass of the unchanged network, run as its tape says; Tapes: those of a network."""
+"""Replay: a pass of the unchanged network, run as its tape says."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -21,14 +20,14 @@ from adacal.core.metering import run_counted
 from adacal.core.naming import CallNames
 from adacal.core.precision import LayerRunner
 from adacal.core.sites import Meter, OnActivation, Site
-from adacal.core.tape import Entry, Rule, Seen, Tape
+from adacal.core.surroundings import Surroundings
+from adacal.core.tape import Entry, Given, Rule, Tape
 from adacal.core.traces import into, known_of, meter_tag, set_trace, trace_of, traced_tensors
+from adacal.core.wiring import Draft, Wiring
 
 _NOTHING = object()
-_TAPES = 16
-"""Kinds of pass that are kept."""
 _TRIALS = 3
-"""Passes that may go another way than the last before no tape is written any more."""
+"""Passes that may not do without the module before that is not tried any more."""
 
 
 class Diverged(Exception):
@@ -45,6 +44,8 @@ class Replay(TorchFunctionMode):
         meter: counts synaptic operations, if given.
         state: memory of a stepwise run, if given.
         rounded: computes layers of the spiking stream in low precision, if given.
+        skip_module: make the calls without the module, where its passes have proved to make no
+            others and nothing they might depend on has changed.
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class Replay(TorchFunctionMode):
         meter: Meter | None = None,
         state: RunState | None = None,
         rounded: LayerRunner | None = None,
+        skip_module: bool = False,
     ) -> None:
         super().__init__()
         self.tape = tape
+        self.skip_module = skip_module
         self.on_activation = on_activation
         self.meter = meter
         self.state = state
@@ -66,6 +69,7 @@ class Replay(TorchFunctionMode):
         self._next = 0
         self._lost = False  # a network may catch what is raised here, and go on
         self._batches = layout.batch, tape.batch
+        self._draft: Draft | None = None
         self._execution = Execution(layout, _Written(tape.memories), state)
 
     def run(
@@ -81,13 +85,37 @@ class Replay(TorchFunctionMode):
             Diverged: it went another way.
         """
         set_trace(rows, self.tape.first, tag)
+        if self.skip_module:
+            wiring = self._wiring()
+            if wiring is not None and wiring.takes(rows):
+                return wiring.run(self._make, rows)
+            self._draft = self._begun(wiring, forward, module, rows)
         with self:
             result = forward(module, rows)
         outside = any(known_of(tensor).row_dim for tensor in traced_tensors(result))
         if self._lost or outside or self._next < len(self.tape.entries):
             self._lost = True
             raise Diverged
+        if self._draft is not None:
+            self.tape.wiring = self._draft.close(result, self.tape.wiring)
+            self.tape.unwired += int(self.tape.wiring is None)
         return result
+
+    def _wiring(self) -> Wiring | None:
+        """Returns the wiring of the tape, if it still holds."""
+        wiring = self.tape.wiring
+        if wiring is not None and not wiring.surroundings.same():
+            self.tape.wiring = wiring = None
+            self.tape.unwired += 1
+        return wiring
+
+    def _begun(
+        self, wiring: Wiring | None, forward: Callable[..., Any], module: Any, rows: Tensor
+    ) -> Draft | None:
+        if self.tape.unwired >= _TRIALS:
+            return None
+        around = Surroundings(module, forward) if wiring is None else wiring.surroundings
+        return Draft(self.tape, around, rows)
 
     @property
     def diverged(self) -> bool:
@@ -106,11 +134,19 @@ class Replay(TorchFunctionMode):
         entry = entries[number] if number < len(entries) else None
         if entry is None or entry.function != func or not self._as_written(entry, args, kwargs):
             if role_of(func) is Role.PLAIN or not _carries(args, kwargs):
+                if self._draft is not None:
+                    self._draft.beside(func)
                 return func(*args, **kwargs)
             self._lost = True
             raise Diverged
         self._next = number + 1
-        tag = None
+        if self._draft is not None:
+            self._draft.call(entry, args, kwargs)
+        return self._make(entry, args, kwargs)
+
+    def _make(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Makes a call as it was made, and marks its result."""
+        func, tag = entry.function, None
         if entry.kind == "fire":
             rows = args[0] if args else read_call(func, args, kwargs).args[0]
             assert isinstance(entry.detail, Site)
@@ -173,8 +209,8 @@ class Replay(TorchFunctionMode):
 
     def _same(self, written: Any, given: Any) -> bool:
         kind = type(written)
-        if kind is Seen:
-            return self._as_seen(written, given)
+        if kind is Given:
+            return self._as_given(written, given)
         if kind is not type(given):
             return False
         if kind is tuple or kind is list or kind is torch.Size:
@@ -194,89 +230,10 @@ class Replay(TorchFunctionMode):
             return True
         return bool(written == given)
 
-    def _as_seen(self, written: Seen, given: Any) -> bool:
+    def _as_given(self, written: Given, given: Any) -> bool:
         if not isinstance(given, Tensor) or trace_of(given) is not written.trace:
             return False
         return given.shape in (written.of_batch(*self._batches), written.shape)
-
-
-class Tapes:
-    """The tapes of a network, by what a pass depends on besides its calls."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Any, Tape] = {}
-        self._diverged: Counter[Any] = Counter()
-        self._of_one_size: set[Any] = set()
-
-    def __reduce__(self) -> tuple[type[Tapes], tuple[()]]:
-        return Tapes, ()  # a copy of the network writes its own
-
-    def find(self, key: Any, batch: int) -> Tape | None:
-        """Returns the tape of such passes, if there is one that can be read.
-
-        Args:
-            key: what the meaning of calls depends on, besides the calls themselves.
-            batch: samples of the pass.
-        """
-        tape = self._kept.get(self._exact(key, batch))
-        return tape if tape is not None and tape.usable else None
-
-    def play(
-        self,
-        key: Any,
-        batch: int,
-        replay: Replay,
-        forward: Callable[[Any, Any], Any],
-        module: Any,
-        rows: Tensor,
-        tag: Any = None,
-    ) -> tuple[bool, Any]:
-        """Runs a pass from its tape, on rows with their tag.
-
-        Returns:
-            Whether that went well, and the raw output rows. If not, whatever the reason, it is to
-            be run again by the mode that says why; the memory of the run is as it was before.
-        Raises:
-            torch.OutOfMemoryError: as it comes; another try would only take longer.
-        """
-        state = replay.state
-        before = None if state is None else state.copied()
-        try:
-            return True, replay.run(forward, module, rows.view_as(rows), tag)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:
-            if replay.diverged:
-                self._give_up(self._exact(key, batch), key, replay.tape, batch)
-            if state is not None and before is not None:
-                state.become(before)
-            return False, None
-
-    def blank(self, key: Any, batch: int) -> Tape | None:
-        """Returns a tape to write the pass on; None if that is of no use."""
-        if self._exact(key, batch) in self._kept:
-            return None
-        if len(self._kept) >= _TAPES:
-            self._kept.clear()
-        return Tape(batch)
-
-    def keep(self, key: Any, tape: Tape) -> None:
-        """Keeps a tape whose pass has ended well."""
-        self._kept[self._exact(key, tape.batch)] = tape
-
-    def _exact(self, key: Any, batch: int) -> Any:
-        return (key, batch) if key in self._of_one_size else key
-
-    def _give_up(self, exact: Any, key: Any, tape: Tape, batch: int) -> None:
-        """Drops a tape that was not followed, to be written again, but not for ever."""
-        self._kept.pop(exact, None)
-        if tape.batch != batch:  # a network that says how many rows there are, as `view(8, -1)`
-            self._of_one_size.add(key)
-            return
-        self._diverged[exact] += 1
-        if self._diverged[exact] >= _TRIALS:
-            tape.spoil()
-            self._kept[exact] = tape
 
 
 def _carries(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:

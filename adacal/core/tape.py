@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import is_
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,19 +20,22 @@ from adacal.core.metering import Counted
 from adacal.core.sites import Site
 from adacal.core.traces import Trace, trace_of
 
+if TYPE_CHECKING:
+    from adacal.core.wiring import Wiring
+
 Kind = Literal["plain", "once", "rounded", "pool", "running", "fire"]
 """How a call was run: as it is; for one block; in low precision; as a pool of spikes; by a temporal
 rule; by neurons."""
 _BATCHES = 16
 """Numbers of samples that shapes are kept for."""
-_VALUES = (
+VALUES = (
     int, float, str, bool, type(None), type(Ellipsis), slice,
     torch.dtype, torch.device, torch.memory_format, torch.layout,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Given:
     """A tensor among the arguments of a call: its shape and what was known of it."""
 
     shape: torch.Size
@@ -69,7 +72,7 @@ class Entry:
 
     Attributes:
         function: as called.
-        args, kwargs: the arguments, tensors as `Seen`.
+        args, kwargs: the arguments, tensors as `Given`.
         kind: how it was run.
         detail: the site of neurons, or the rule.
         counted: what a meter makes of it, and the label it goes by.
@@ -97,6 +100,8 @@ class Tape:
         memories: names of what a stepwise run remembers, in order.
         first: what was known of the rows that went in.
         usable: whether all of it can be read again.
+        wiring: of passes that can do without the module, if there are any.
+        unwired: how often there might have been one and was none.
     """
 
     batch: int
@@ -104,12 +109,14 @@ class Tape:
     memories: list[str] = field(default_factory=list)
     first: Trace | None = None
     usable: bool = True
+    wiring: Wiring | None = None
+    unwired: int = 0
     _known: dict[int, tuple[Trace, Trace]] = field(default_factory=dict)
 
     def begin(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """Writes a call down before it runs (it may change its arguments)."""
         if self.usable:
-            entry = Entry(function, self._seen(args), self._seen(kwargs))
+            entry = Entry(function, self._given(args), self._given(kwargs))
             if self.usable:
                 self.entries.append(entry)
 
@@ -127,7 +134,7 @@ class Tape:
 
     def spoil(self) -> None:
         """Gives the tape up, with all that it holds; what is kept says that it is of no use."""
-        self.usable = False
+        self.usable, self.wiring = False, None
         self.entries.clear()
         self._known.clear()
 
@@ -157,17 +164,17 @@ class Tape:
             self._known[id(trace)] = trace, replace(trace, producer=None)
         return self._known[id(trace)][1]
 
-    def _seen(self, value: Any) -> Any:
+    def _given(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return Seen(value.shape, self.kept(trace_of(value)))
+            return Given(value.shape, self.kept(trace_of(value)))
         if type(value) in (list, tuple, torch.Size):
-            items = [self._seen(item) for item in value]
+            items = [self._given(item) for item in value]
             if type(value) is tuple and all(map(is_, items, value)):
                 return value  # which a layer gives again, so that one look tells
             return type(value)(items)
         if type(value) is dict:
-            return {key: self._seen(item) for key, item in value.items()}
-        if isinstance(value, _VALUES):
+            return {key: self._given(item) for key, item in value.items()}
+        if isinstance(value, VALUES):
             return value
         self.spoil()
         return None

@@ -1,4 +1,4 @@
-"""Counted passes, decided call by call and read from a tape."""
+"""Counted passes: decided call by call, read from a tape, and without their module."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import pytest
 
 from adacal.core import network, passes
 
+_BEFORE = {"decided": 0, "from a tape": 1, "without the module": 2}
 
-@pytest.fixture(params=["decided", "from a tape"])
-def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a test a second time with every counted pass made before, so that it has a tape."""
-    if request.param == "decided":
-        return
+
+@pytest.fixture(params=_BEFORE)
+def every_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test again with every counted pass made once and twice before."""
 
     def again(net: Any, make_rows: Any, layout: Any, meter: Any, state: Any, first: int) -> Any:
         if meter is not None and not meter.keep_graph:
-            before = None if state is None else state.copied()
-            passes.run_pass(net, make_rows, layout, meter.copied(), before, first)
+            for _ in range(_BEFORE[request.param]):
+                before = None if state is None else state.copied()
+                passes.run_pass(net, make_rows, layout, meter.copied(), before, first)
         return passes.run_pass(net, make_rows, layout, meter, state, first)
 
     monkeypatch.setattr(network, "run_pass", again)

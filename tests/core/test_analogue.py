@@ -19,7 +19,7 @@ from adacal.core.network import SpikingNetwork
 from adacal.core.quantised import AnnNetwork
 from toys import dyadic, make_dyadic
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 
 class TwoParts(nn.Module):

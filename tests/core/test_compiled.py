@@ -28,7 +28,7 @@ SHAPES = st.sampled_from(
 @pytest.fixture(scope="module", autouse=True)
 def loaded() -> Iterator[None]:
     """Loads the kernel, so that scans of any size take it."""
-    compiled._kernel.cache_clear()
+    compiled._MADE.clear()
     assert compiled._kernel() is not None, "numba is a dependency, so it compiles here"
     yield
 
@@ -339,7 +339,7 @@ def test_without_it_one_sentence_is_logged_and_plain_torch_runs(
     def wrong() -> Any:
         return lambda current, step, counts, *rest: counts.fill(0)
 
-    compiled._kernel.cache_clear()
+    compiled._MADE.clear()
     monkeypatch.setattr(compiled, "compile_burst", missing if fault == "missing" else wrong)
     neuron = neurons((2, 3), 1, per_channel=True, last=False, shift=False, places=False, phi=3)
     current = numbers((3, 2, 3), 2)
@@ -349,7 +349,7 @@ def test_without_it_one_sentence_is_logged_and_plain_torch_runs(
             for _ in range(2):
                 assert torch.equal(burst_scan(current, neuron)[0], plain_scan(current, neuron)[0])
     finally:
-        compiled._kernel.cache_clear()
+        compiled._MADE.clear()
         monkeypatch.undo()
         assert compiled._kernel() is not None
     assert len(caplog.records) == 1
@@ -359,13 +359,13 @@ def test_without_it_one_sentence_is_logged_and_plain_torch_runs(
 
 
 def test_the_switch_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled._kernel.cache_clear()
+    compiled._MADE.clear()
     monkeypatch.setenv(compiled.SWITCH, "plain")
     try:
         assert compiled._kernel() is None
     finally:
         monkeypatch.undo()
-        compiled._kernel.cache_clear()
+        compiled._MADE.clear()
         assert compiled._kernel() is not None
 
 

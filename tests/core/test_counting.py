@@ -33,7 +33,7 @@ from core.energy_toys import (
     two_layers,
 )
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 SYNAPTIC: dict[str, nn.Module] = {
     "padding": nn.Conv2d(4, 3, 3, padding=1),

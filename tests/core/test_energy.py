@@ -12,7 +12,7 @@ from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
 from core.energy_toys import filled, images, small, spiking, two_layers
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 
 def by_hand() -> tuple[SpikingNetwork, EnergyReport]:

@@ -17,7 +17,7 @@ from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
 from core.energy_toys import filled, seeded
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 POSITIONS = torch.rand(5, 1, 6, generator=seeded(8)) - 0.5
 

@@ -18,7 +18,7 @@ from adacal.core.measure import measure_energy
 from adacal.core.synapses import product_macs
 from core.energy_toys import filled, seeded, spikes_into
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 SHAPES = {"matrix": (6, 7), "left": (7, 6), "square": (5, 5), "stack": (5, 6, 7), "vector": (6,)}
 WEIGHTS = {

@@ -17,7 +17,7 @@ from adacal.core.search import threshold_candidates
 from adacal.core.sensitivity import Tables, fan_out, measure_tables
 from core.energy_toys import Functional, filled, images
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 POINTS = 7
 

@@ -24,7 +24,7 @@ from toys import (
     with_dyadic_neurons,
 )
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 
 def assert_same_spikes(network: SpikingNetwork, x: torch.Tensor) -> None:
@@ -46,20 +46,20 @@ def assert_same_spikes(network: SpikingNetwork, x: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("T", [1, 2, 5])
 @pytest.mark.parametrize("phi", [1, 3])
-def test_every_kind_of_layer_gives_the_same_spikes_both_ways(T: int, phi: int) -> None:
+def test_every_kind_of_layer_gives_the_same_spikes_every_way(T: int, phi: int) -> None:
     network = everything_network(T=T, max_spikes=phi)
     assert {neuron.kind for neuron in network.neurons.values()} == {"burst", "capped", "signed"}
     assert_same_spikes(network, dyadic((3, 2, 8, 8), 1))
 
 
 @pytest.mark.parametrize("max_pool", ["running_max", "step_max", "average"])
-def test_a_stream_of_frames_gives_the_same_spikes_both_ways(max_pool: str) -> None:
+def test_a_stream_of_frames_gives_the_same_spikes_every_way(max_pool: str) -> None:
     network = everything_network(T=4, stream=True, max_pool=max_pool)
     assert_same_spikes(network, dyadic((4, 3, 2, 8, 8), 1, bound=12))
 
 
 @pytest.mark.parametrize("max_pool", ["running_max", "step_max", "average"])
-def test_max_pools_before_and_after_neurons_agree_both_ways(max_pool: str) -> None:
+def test_max_pools_before_and_after_neurons_agree_every_way(max_pool: str) -> None:
     ann = make_dyadic(
         nn.Sequential(
             nn.MaxPool2d(2),
@@ -90,7 +90,7 @@ class Leaf(nn.Module):
         return F.relu(F.conv2d(x, self.second))
 
 
-def test_a_module_without_children_that_calls_functions_agrees_both_ways() -> None:
+def test_a_module_without_children_that_calls_functions_agrees_every_way() -> None:
     ann = nn.Sequential(Leaf()).eval()
     x = dyadic((3, 2, 10, 10), 2)
     network = convert(ann, x, T=4, max_spikes=2)
@@ -178,7 +178,7 @@ def test_a_rule_that_never_fires_runs_all_steps_and_one_that_always_does_runs_on
     assert network.predict(x).timesteps.tolist() == [1] * 4
 
 
-def test_analogue_parts_agree_both_ways_to_rounding_and_after_dropping() -> None:
+def test_analogue_parts_agree_every_way_to_rounding_and_after_dropping() -> None:
     torch.manual_seed(0)
     ann = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.GroupNorm(2, 8), nn.SiLU(), nn.Flatten(2))
     ann.append(Functional(lambda x: x.transpose(1, 2)))

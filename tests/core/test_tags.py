@@ -24,7 +24,7 @@ from core.energy_toys import (
     total,
 )
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("every_way")
 
 GAMMA = nn.Parameter(0.5 + torch.rand(4, 1, 1, generator=seeded(3)))
 BIAS = torch.rand(4, 1, 1, generator=seeded(4)) - 0.5

@@ -7,7 +7,6 @@ import copy
 import gc
 import pickle
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,14 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adacal.core import passes, playback, timesteps
+from adacal.core import passes, tapes, timesteps
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.exit_rules import ExitRule
 from adacal.core.layout import RunState
 from adacal.core.network import SpikingNetwork
-from toys import Call, Functional, Gate, Levels, dyadic, everything_network, linear_net
+from tape_cases import NETWORKS, assert_equal, fresh
+from toys import Call, Functional, dyadic, everything_network, linear_net
 from toys import with_dyadic_neurons as neurons
 
 
@@ -31,53 +31,15 @@ from toys import with_dyadic_neurons as neurons
 def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each pass so far that had a tape went as it says."""
     found: list[bool] = []
-    play = playback.Tapes.play
+    play = tapes.Tapes.play
 
     def noting(self: Any, *args: Any) -> tuple[bool, Any]:
         result = play(self, *args)
         found.append(result[0])
         return result
 
-    monkeypatch.setattr(playback.Tapes, "play", noting)
+    monkeypatch.setattr(tapes.Tapes, "play", noting)
     return found
-
-
-def flat(nest: Any) -> list[Tensor]:
-    if isinstance(nest, Tensor):
-        return [nest]
-    values = nest.values() if isinstance(nest, dict) else nest
-    return [t for value in values if not isinstance(value, str | float | int) for t in flat(value)]
-
-
-def assert_equal(ours: Any, theirs: Any) -> None:
-    for one, other in zip(flat(ours), flat(theirs), strict=True):
-        assert torch.equal(one, other)
-
-
-def fresh(network: SpikingNetwork, inputs: Tensor) -> Any:
-    """The output without any tape."""
-    kept, network.tapes = network.tapes, playback.Tapes()
-    try:
-        return network(inputs)
-    finally:
-        network.tapes = kept
-
-
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "a perceptron": (linear_net, (5,)),
-    "a product of two that change": (Gate, (2, 6, 6)),
-    "a nest of outputs": (Levels, (2, 8, 8)),
-    "parts of channels": (
-        lambda: Call(lambda x: torch.cat([F.relu(part) for part in x.chunk(2, 1)], 1)), (5,),
-    ),
-    "shapes": (
-        lambda: Call(lambda x: F.relu(x.unsqueeze(-1)).squeeze(-1)[:, [0, 1, 2, 3, 4, 5]]), (5,),
-    ),
-    "named inputs": (lambda: Call(lambda x: F.relu(input=x).add(other=x)), (5,)),
-    "a norm that stays analogue": (lambda: Call(lambda x: F.layer_norm(F.relu(x), (6,))), (5,)),
-    "something to overwrite": (lambda: Call(lambda x: F.relu_(x.mul_(2))), (5,)),
-    "a clamp and a slope": (lambda: Call(lambda x: F.leaky_relu(x.clamp(min=0), 0.5)), (5,)),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -243,7 +205,7 @@ def test_a_tape_holds_no_activations_and_only_so_many_are_kept() -> None:
     for T in range(1, 40):
         network.T = T
         network(dyadic((3, 2, 8, 8), 0))
-    assert len(network.tapes._kept) <= playback._TAPES
+    assert len(network.tapes._kept) <= tapes._TAPES
 
 
 def test_a_pass_from_a_tape_calls_no_mode_that_decides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,97 @@
+"""Tapes: those of a network, one for each kind of pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adacal.core.playback import Replay
+from adacal.core.tape import Tape
+
+_TAPES = 16
+"""Kinds of pass that are kept."""
+_TRIALS = 3
+"""Passes that may go another way than the last before no tape is written any more."""
+
+
+class Tapes:
+    """The tapes of a network, by what a pass depends on besides its calls."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Tape] = {}
+        self._diverged: Counter[Any] = Counter()
+        self._of_one_size: set[Any] = set()
+
+    def __reduce__(self) -> tuple[type[Tapes], tuple[()]]:
+        return Tapes, ()  # a copy of the network writes its own
+
+    def find(self, key: Any, batch: int) -> Tape | None:
+        """Returns the tape of such passes, if there is one that can be read.
+
+        Args:
+            key: what the meaning of calls depends on, besides the calls themselves.
+            batch: samples of the pass.
+        """
+        tape = self._kept.get(self._exact(key, batch))
+        return tape if tape is not None and tape.usable else None
+
+    def play(
+        self,
+        key: Any,
+        batch: int,
+        replay: Replay,
+        forward: Callable[[Any, Any], Any],
+        module: Any,
+        rows: Tensor,
+        tag: Any = None,
+    ) -> tuple[bool, Any]:
+        """Runs a pass from its tape, on rows with their tag.
+
+        Returns:
+            Whether that went well, and the raw output rows. If not, whatever the reason, it is to
+            be run again by the mode that says why; the memory of the run is as it was before.
+        Raises:
+            torch.OutOfMemoryError: as it comes; another try would only take longer.
+        """
+        state = replay.state
+        before = None if state is None else state.copied()
+        try:
+            return True, replay.run(forward, module, rows.view_as(rows), tag)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            if replay.diverged:
+                self._give_up(self._exact(key, batch), key, replay.tape, batch)
+            if state is not None and before is not None:
+                state.become(before)
+            return False, None
+
+    def blank(self, key: Any, batch: int) -> Tape | None:
+        """Returns a tape to write the pass on; None if that is of no use."""
+        if self._exact(key, batch) in self._kept:
+            return None
+        if len(self._kept) >= _TAPES:
+            self._kept.clear()
+        return Tape(batch)
+
+    def keep(self, key: Any, tape: Tape) -> None:
+        """Keeps a tape whose pass has ended well."""
+        self._kept[self._exact(key, tape.batch)] = tape
+
+    def _exact(self, key: Any, batch: int) -> Any:
+        return (key, batch) if key in self._of_one_size else key
+
+    def _give_up(self, exact: Any, key: Any, tape: Tape, batch: int) -> None:
+        """Drops a tape that was not followed, to be written again, but not for ever."""
+        self._kept.pop(exact, None)
+        if tape.batch != batch:  # a network that says how many rows there are, as `view(8, -1)`
+            self._of_one_size.add(key)
+            return
+        self._diverged[exact] += 1
+        if self._diverged[exact] >= _TRIALS:
+            tape.spoil()
+            self._kept[exact] = tape

@@ -1,0 +1,429 @@
+"""Passes without their module: the same bits, and the module wherever it might do otherwise."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook
+
+from adacal.core import wiring
+from adacal.core.conversion import convert
+from adacal.core.energy import EnergyMeter
+from adacal.core.errors import ConfigError, UnsupportedModelError
+from adacal.core.layout import RunState
+from adacal.core.network import SpikingNetwork
+from tape_cases import NETWORKS, assert_equal, fresh
+from toys import Call, Functional, dyadic, everything_network, linear_net
+from toys import with_dyadic_neurons as neurons
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Has an entry for every pass without its module."""
+    found: list[int] = []
+    run = wiring.Wiring.run
+
+    def noting(self: Any, make: Any, rows: Tensor) -> Any:
+        found.append(rows.shape[0])
+        return run(self, make, rows)
+
+    monkeypatch.setattr(wiring.Wiring, "run", noting)
+    return found
+
+
+def network_of(net: nn.Module, T: int = 2) -> SpikingNetwork:
+    return neurons(convert(net.eval(), dyadic((2, 5), 0), T=T, max_spikes=2))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_third_pass_of_a_form_gives_the_same_bits_without_the_module(
+    name: str, without: list[int]
+) -> None:
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    network = neurons(convert(make().eval(), dyadic((2, *shape), 0), T=3, max_spikes=2))
+    for batch, seed in ((4, 1), (4, 2), (4, 3), (2, 4), (2, 5), (4, 6), (7, 7), (2, 8)):
+        inputs = dyadic((batch, *shape), seed)
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert without == [12, 6, 12, 6]
+
+
+@pytest.mark.parametrize("max_pool", ["running_max", "step_max"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_kind_of_layer_does_without(stream: bool, max_pool: str, without: list[int]) -> None:
+    network = everything_network(stream=stream, max_pool=max_pool)
+    for seed in range(5):
+        inputs = dyadic((4, 3, 2, 8, 8) if stream else (3, 2, 8, 8), seed)
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert len(without) == 3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_counts_are_the_same_without_the_module(name: str, without: list[int]) -> None:
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    inputs = dyadic((5, *shape), 1)
+    network = neurons(convert(make().eval(), inputs, T=4, max_spikes=2))
+    meters = [EnergyMeter() for _ in range(4)]
+    outputs = [network.predict(inputs, meter).output for meter in meters]
+    assert len(without) == 2 and meters[0].report().spikes > 0
+    for output, meter in zip(outputs, meters, strict=True):
+        assert_equal(output, outputs[0])
+        assert meter.report() == meters[0].report()
+
+
+def test_steps_one_by_one_do_without_the_module(without: list[int]) -> None:
+    network = everything_network()
+    runs = []
+    for _ in range(4):
+        state = RunState()
+        inputs = dyadic((3, 2, 8, 8), 1)
+        runs.append(torch.stack([network.step(inputs, state, t) for t in range(4)]))
+        network.tapes._kept.keys()
+    assert all(torch.equal(run, runs[0]) for run in runs) and len(without) == 14
+
+
+def test_what_a_pass_gives_is_in_the_same_nest(without: list[int]) -> None:
+    class Pair(NamedTuple):
+        one: Tensor
+        other: list[Tensor]
+
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.grid = nn.Linear(5, 4), torch.arange(3.0)
+
+        def forward(self, x: Tensor) -> Any:
+            y = F.relu(self.first(x))
+            pair = Pair(y, [y * 2, y])
+            return OrderedDict(pair=pair, more={"grid": self.grid, "levels": 3, "none": None})
+
+    network = network_of(Nested())
+    state, inputs = RunState(), dyadic((3, 5), 1)
+    found = [network.step(inputs, RunState(), 0) for _ in range(3)]
+    assert len(without) == 1 and not state.neurons
+    for one, other in ((found[0], found[2]),):
+        assert type(one) is type(other) is OrderedDict and list(one) == list(other)
+        assert type(other["pair"]).__name__ == "Pair"
+        assert torch.equal(one["pair"].one, other["pair"].one)
+        assert torch.equal(one["pair"].other[0], other["pair"].other[0])
+        assert other["pair"].other[1] is other["pair"].one
+        assert one["more"]["grid"] is other["more"]["grid"]
+        assert other["more"]["levels"] == 3 and other["more"]["none"] is None
+
+
+def test_no_activation_is_kept_longer_than_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [layer for _ in range(12) for layer in (nn.Linear(5, 5), nn.ReLU())]
+    network = network_of(nn.Sequential(*layers))
+    kept: list[int] = []
+    keep = wiring.Step.keep
+
+    def noting(self: Any, result: Any, values: list[Any]) -> None:
+        keep(self, result, values)
+        kept.append(sum(value is not None for value in values))
+
+    monkeypatch.setattr(wiring.Step, "keep", noting)
+    for seed in range(3):
+        network(dyadic((3, 5), seed))
+    assert len(kept) == 24 and max(kept) == 1
+
+
+class Options:
+    def __init__(self) -> None:
+        self.factor = 1.0
+
+
+FACTOR = {"outer": [1.0]}
+
+
+class Changing(nn.Module):
+    """Reads whatever a forward may read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 5), nn.Linear(5, 5)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("buffer", torch.ones(()))
+        self.constant = torch.ones(())
+        self.factor, self.factors, self.table = 1.0, [1.0], {"deep": [1.0]}
+        self.options = Options()
+        closed = 1.0
+
+        def change(value: float) -> None:
+            nonlocal closed
+            closed = value
+
+        self.change, self.closed = change, lambda: closed
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.first(x)) * self.scale * self.buffer * self.constant
+        y = y * self.factor * self.factors[0] * self.table["deep"][0]
+        y = y * self.options.factor * self.closed() * self.twice(1.0)
+        return self.second(F.relu(y))
+
+    def twice(self, value: float) -> float:
+        return value
+
+
+def _halve_class(net: Changing) -> Callable[[], None]:
+    before = Changing.twice
+    Changing.twice = lambda self, value: value / 2  # type: ignore[method-assign]
+
+    def undo() -> None:
+        Changing.twice = before  # type: ignore[method-assign]
+
+    return undo
+
+
+def _set(net: Changing, name: str, value: Any) -> None:
+    setattr(net, name, value)
+
+
+HALVED: dict[str, Callable[[Changing], Any]] = {
+    "a number": lambda net: _set(net, "factor", 0.5),
+    "a list": lambda net: net.factors.__setitem__(0, 0.5),
+    "a list in a dict": lambda net: net.table["deep"].__setitem__(0, 0.5),
+    "an object": lambda net: setattr(net.options, "factor", 0.5),
+    "another object": lambda net: _set(net, "options", type("Other", (), {"factor": 0.5})()),
+    "a variable of a function": lambda net: net.change(0.5),
+    "a method of the class": _halve_class,
+    "a method of its own": lambda net: _set(net, "twice", lambda value: value / 2),
+    "a parameter": lambda net: _set(net, "scale", nn.Parameter(torch.tensor(0.5))),
+    "a parameter in place": lambda net: net.scale.data.mul_(0.5),
+    "a buffer": lambda net: _set(net, "buffer", torch.tensor(0.5)),
+    "a constant": lambda net: _set(net, "constant", torch.tensor(0.5)),
+    "a constant in place": lambda net: net.constant.mul_(0.5),
+    "weights": lambda net: net.load_state_dict({**net.state_dict(), "scale": torch.tensor(0.5)}),
+    "a layer": lambda net: _set(net, "first", nn.Linear(5, 5)),
+}
+
+
+@pytest.mark.parametrize("what", HALVED)
+def test_a_network_that_has_changed_is_asked_again(what: str, without: list[int]) -> None:
+    torch.manual_seed(0)
+    network, inputs = network_of(Changing()), dyadic((3, 5), 1)
+    before = [network(inputs) for _ in range(3)]
+    assert len(without) == 1
+    undo = HALVED[what](network.module)
+    try:
+        after, expected = network(inputs), fresh(network, inputs)
+    finally:
+        if callable(undo):
+            undo()
+    assert torch.equal(after, expected) and not torch.equal(after, before[-1])
+    assert len(without) == 1 or "place" in what or what == "weights"
+
+
+def test_training_mode_is_refused_as_ever(without: list[int]) -> None:
+    net = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU()).eval()
+    network, inputs = convert(net, dyadic((2, 5), 0), T=2), dyadic((3, 5), 1)
+    for _ in range(3):
+        network(inputs)
+    network.module.train()
+    with pytest.raises(UnsupportedModelError, match="runs in training mode"):
+        network(inputs)
+    assert len(without) == 1
+
+
+@pytest.mark.parametrize("where", ["a layer", "everywhere", "before a layer"])
+def test_hooks_are_called(where: str, without: list[int]) -> None:
+    network, inputs = network_of(linear_net()), dyadic((3, 5), 1)
+    for _ in range(3):
+        network(inputs)
+    seen: list[int] = []
+
+    def hook(*_: Any) -> None:
+        seen.append(1)
+
+    layer = network.module[0]
+    if where == "everywhere":
+        handle = register_module_forward_hook(hook)
+    elif where == "a layer":
+        handle = layer.register_forward_hook(hook)
+    else:
+        handle = layer.register_forward_pre_hook(hook)
+    for _ in range(4):
+        network(inputs)
+    handle.remove()
+    assert len(seen) == (4 * 6 if where == "everywhere" else 4) and len(without) == 1
+
+
+class Own(nn.Module):
+    """A network with something between its layers that torch's calls do not tell."""
+
+    def __init__(self, between: Callable[[Own, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.between = nn.Linear(5, 5), nn.Linear(5, 5), between
+        self.register_buffer("seen", torch.zeros(()))
+        self.kept: list[Any] = []
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.between(self, F.relu(self.first(x))))
+
+
+def _counting(net: Own, x: Tensor) -> Tensor:
+    net.calls += 1
+    return x
+
+
+def _keeping(net: Own, x: Tensor) -> Tensor:
+    net.kept.append(x)
+    return x
+
+
+def _buffering(net: Own, x: Tensor) -> Tensor:
+    net.seen.add_(1)
+    return x
+
+
+def _drawing(net: Own, x: Tensor) -> Tensor:
+    return x * (2.0 if random.random() < 2 else 1.0)
+
+
+def _drawing_with_numpy(net: Own, x: Tensor) -> Tensor:
+    return x * (2.0 if np.random.rand() < 2 else 1.0)
+
+
+def _making_a_constant(net: Own, x: Tensor) -> Tensor:
+    return x * torch.full((5,), 2.0)
+
+
+def _reading_a_buffer(net: Own, x: Tensor) -> Tensor:
+    return x * (2.0 if net.seen > 0 else 1.0)
+
+
+def _in_another_precision(net: Own, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return F.linear(x, net.first.weight).float()
+
+
+def _handing_its_memory_on(net: Own, x: Tensor) -> Tensor:
+    assert x.data_ptr()
+    return x
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        _counting,
+        _keeping,
+        _buffering,
+        _drawing,
+        _drawing_with_numpy,
+        _making_a_constant,
+        _reading_a_buffer,
+        _in_another_precision,
+        _handing_its_memory_on,
+    ],
+)
+def test_a_network_that_does_more_is_called_at_every_pass(
+    between: Callable[[Own, Tensor], Tensor], without: list[int]
+) -> None:
+    network, inputs = network_of(Own(between)), dyadic((3, 5), 1)
+    module: Any = network.module
+    calls, seen = module.calls, module.seen.clone()
+    kept = len(module.kept)
+    for _ in range(5):
+        network(inputs)
+    assert not without
+    if between is _counting:
+        assert module.calls == calls + 5
+    if between is _keeping:
+        assert len(module.kept) == kept + 5
+    if between is _buffering:
+        assert module.seen == seen + 5
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), torch.Generator(), iter([1]), bytearray(2)])
+def test_a_network_that_holds_what_may_change_unseen_is_called(
+    value: Any, without: list[int]
+) -> None:
+    net = linear_net()
+    network = network_of(net)
+    network.module.value = [value]
+    for seed in range(4):
+        network(dyadic((3, 5), seed))
+    assert not without
+
+
+def test_a_network_is_called_at_every_pass_where_that_is_wanted(without: list[int]) -> None:
+    factor = FACTOR["outer"]
+    network = network_of(Call(lambda x: F.relu(x) * FACTOR["outer"][0]))
+    network.skip_module = False
+    inputs = dyadic((3, 5), 1)
+    first = [network(inputs) for _ in range(3)][-1]
+    factor[0] = 0.5
+    try:
+        assert not torch.equal(network(inputs), first) and not without
+    finally:
+        factor[0] = 1.0
+
+
+def test_rows_that_lie_otherwise_are_a_form_of_their_own(without: list[int]) -> None:
+    def told(x: Tensor) -> Tensor:
+        return F.relu(x) * (2.0 if x.is_contiguous() else 1.0)
+
+    net = Functional(told)
+    network = neurons(convert(net.eval(), dyadic((2, 3, 4, 4), 0), T=1, max_spikes=2))
+    plain = dyadic((3, 3, 4, 4), 1)
+    last = plain.contiguous(memory_format=torch.channels_last)
+    for inputs in (plain, plain, plain, last, last, plain):
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert without
+
+
+def test_an_error_without_the_module_is_raised_as_ever(without: list[int]) -> None:
+    network, inputs = network_of(linear_net()), dyadic((3, 5), 1)
+    neuron = next(iter(network.neurons.values()))
+    expected = [network(inputs) for _ in range(3)][-1]
+    threshold = neuron.threshold
+    for _ in range(2):
+        neuron.threshold = -1.0
+        with pytest.raises(ConfigError, match="threshold must be positive"):
+            network(inputs)
+        neuron.threshold = threshold
+        assert torch.equal(network(inputs), expected)
+    assert len(without) == 5
+
+
+def test_neurons_may_change(without: list[int]) -> None:
+    network, inputs = everything_network(), dyadic((3, 2, 8, 8), 0)
+    before = [network(inputs) for _ in range(3)][-1]
+    for neuron in network.neurons.values():
+        neuron.threshold = 0.25
+    after = network(inputs)
+    assert_equal(after, fresh(network, inputs))
+    assert not torch.equal(before, after) and len(without) == 2
+
+
+def test_a_view_that_is_overwritten_changes_what_it_is_a_view_of(without: list[int]) -> None:
+    class Overwriting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = nn.Linear(5, 6), nn.Linear(6, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            F.relu(x[:, :3], inplace=True)
+            return self.third(F.relu(self.second(x)))
+
+    network = network_of(Overwriting(), T=4)
+    for seed in range(4):
+        inputs = dyadic((3, 5), seed)
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert len(without) == 2
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    torch.manual_seed(0)
+    yield
