@@ -21,7 +21,7 @@ def main() -> None:
     options = arguments(__doc__ or "")
     functions: Runs = {}
     gap = 0.0
-    for name, network, inputs in _cases(smoke=options.smoke):
+    for name, network, inputs in _cases(options.device, smoke=options.smoke):
         meter = EnergyMeter()
         plain, counted = network(inputs), network.predict(inputs, meter).output
         gap = max(gap, _gap(plain, counted))
@@ -37,15 +37,15 @@ def main() -> None:
     show(
         found,
         options.json,
-        "GPUs, stepwise runs, parts kept analogue",
+        "stepwise runs, parts kept analogue",
         largest_gap_of_outputs=gap,
         **added,
     )
 
 
-def _cases(*, smoke: bool) -> Iterator[tuple[str, SpikingNetwork, torch.Tensor]]:
+def _cases(device: str, *, smoke: bool) -> Iterator[tuple[str, SpikingNetwork, torch.Tensor]]:
     """Names, networks and inputs: trained on MNIST-5k; untrained, of the size that users have."""
-    ann, inputs = mnist5k_resnet20(4 if smoke else 100)
+    ann, inputs = mnist5k_resnet20(4 if smoke else 100, device)
     for max_spikes in (4, 1):
         case = Case(name="resnet20", ann=ann, inputs=inputs)
         name = f"ResNet-20, batch {len(inputs)}, T=4, max_spikes={max_spikes}"
@@ -58,7 +58,7 @@ def _cases(*, smoke: bool) -> Iterator[tuple[str, SpikingNetwork, torch.Tensor]]
         ("resnet50", 1, (1, 8)),
         ("retinanet_r18", 1, (8,)),
     ):
-        case = build(name, batch)
+        case = build(name, batch).to(device)
         for T in steps:
             yield f"{name}, batch {batch}, T={T}", _network(case, T, 4), case.inputs
 
