@@ -36,6 +36,7 @@ class Weights:
         self.total = float(values.sum(dtype=torch.float64))
         self._largest = float(values.detach().abs().max())
         self._laid: dict[tuple[int, ...], Any] = {}
+        self._on: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
     def laid(self, layout: Dense, most: int) -> Any:
         """Returns them in the order of memory, 32 bits each; None where a sum may not fit.
@@ -54,6 +55,15 @@ class Weights:
             self._laid[layout.order] = laid.reshape(-1).contiguous().numpy() if fits else None
         return self._laid[layout.order]
 
+    def on(self, layout: Dense, most: int, device: torch.device) -> Tensor | None:
+        """As `laid`, as a tensor on a device."""
+        laid, key = self.laid(layout, most), (layout.order, device)
+        if laid is None:
+            return None
+        if key not in self._on:
+            self._on[key] = torch.from_numpy(laid).to(device)
+        return self._on[key]
+
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
@@ -62,7 +72,7 @@ class Bytes:
     Attributes:
         counts: uint8, shape [steps, B*m, C, *].
         layout: of a step.
-        memory: all of it, flat.
+        memory: all of it, flat; None on a GPU.
     """
 
     counts: Tensor
@@ -81,7 +91,7 @@ def weigh(spikes: Bytes, weights: Weights, most: int) -> list[list[int]] | None:
         For each step both sums, whole numbers; None where the loops cannot be had.
     """
     counts, layout, kernel = spikes.counts, spikes.layout, _weigh_kernel()
-    if kernel is None or layout.order[0] != 0:
+    if spikes.memory is None or kernel is None or layout.order[0] != 0:
         return None
     flat = weights.laid(layout, most)
     steps, rows = counts.shape[:2]
@@ -103,7 +113,7 @@ def add_up(spikes: Bytes, batch: int) -> tuple[Tensor, Tensor] | None:
         Spikes and events, float32, shape [steps*m, C, *]; None where the loops cannot be had.
     """
     counts, layout, kernel = spikes.counts, spikes.layout, _add_up_kernel()
-    if kernel is None or layout.order[0] != 0:
+    if spikes.memory is None or kernel is None or layout.order[0] != 0:
         return None
     of_sample = counts.unflatten(1, (batch, -1))[:, 0]
     own = dense(of_sample[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,9 +47,15 @@ class LayerCount:
     written: float = 0.0
 
 
+Add = Callable[[Sequence[Sequence[float]]], None]
+"""Adds spikes and events of each step to what was counted."""
+
+
 @dataclass
 class SynapseCounter:
     """Counts while a network runs; give the same one to many runs to sum over batches.
+
+    What a GPU sums up is read when a pass ends, all at once: `settle`.
 
     Attributes:
         layers: counts by site (spikes) and by synaptic operation (SOPs, MACs).
@@ -70,6 +77,7 @@ class SynapseCounter:
     _complete: bool = False
     _readers: dict[str, Weights] = field(default_factory=dict)
     _fan_outs: FanOuts = field(default_factory=FanOuts)
+    _later: list[tuple[Tensor, Add]] = field(default_factory=list)
 
     def begin(self, layout: Layout, first_step: int = 0, *, complete: bool = False) -> None:
         """Starts a pass: one forward, or some steps of a stepwise run.
@@ -90,13 +98,28 @@ class SynapseCounter:
         made = copy(self)
         made.layers = defaultdict(LayerCount, {k: replace(v) for k, v in self.layers.items()})
         made.sops_by_step = defaultdict(float, self.sops_by_step)
-        made.leaves = dict(self.leaves)
+        made.leaves, made._later = dict(self.leaves), list(self._later)
         return made
 
     def become(self, other: SynapseCounter) -> None:
         """Takes over what another has counted."""
         self.layers, self.sops_by_step, self.leaves = other.layers, other.sops_by_step, other.leaves
-        self.samples, self.total = other.samples, other.total
+        self.samples, self.total, self._later = other.samples, other.total, other._later
+
+    def settle(self) -> None:
+        """Ends a pass: reads and adds what has been summed up elsewhere."""
+        if not self._later:
+            return
+        waiting, self._later = self._later, []
+        read = iter(torch.cat([sums.detach() for sums, _ in waiting]).tolist())  # waits once
+        for sums, add in waiting:
+            add([next(read) for _ in range(len(sums))])
+
+    def _add(self, sums: Sums, add: Add) -> None:
+        if isinstance(sums, Tensor):
+            self._later.append((sums, add))
+        else:
+            add(sums)
 
     # what enters ------------------------------------------------------------------------------
 
@@ -131,9 +154,13 @@ class SynapseCounter:
             threshold: θ, broadcastable to one step.
         """
         count = self.layers[site.name]
-        for spikes, events in tally.totals(shape[0]):
-            count.spikes += spikes
-            count.events += events
+
+        def add(sums: Sequence[Sequence[float]]) -> None:
+            for spikes, events in sums:
+                count.spikes += spikes
+                count.events += events
+
+        self._add(tally.totals(shape[0]), add)
         neurons = math.prod(shape[1:])
         if self._first_step == 0:
             count.neurons += neurons
@@ -161,9 +188,14 @@ class SynapseCounter:
         layout = self._active()
         spikes = per_step(rows.abs(), layout.blocks, layout.batch)
         events = per_step((rows != 0).to(rows.dtype), layout.blocks, layout.batch)
-        self.layers[name].spikes += float(spikes.sum())
-        self.layers[name].events += float(events.sum())
-        return Tag(tally=Tally.of(spikes, events))
+        tally, count = Tally.of(spikes, events), self.layers[name]
+
+        def add(sums: Sequence[Sequence[float]]) -> None:
+            count.spikes += sum(step[0] for step in sums)
+            count.events += sum(step[1] for step in sums)
+
+        self._add(tally.totals(layout.blocks), add)
+        return Tag(tally=tally)
 
     # the Meter protocol -----------------------------------------------------------------------
 
@@ -218,6 +250,7 @@ class SynapseCounter:
         alone = Layout(steps=0, reference=True, batch=layout.batch, T=layout.T)
         inner.begin(alone)
         count_part(call.args, layout, inner, inner.activated)
+        inner.settle()
         steps = 0 if self._complete and self._first_step else min(self._steps(*call.traced), 1)
         count = self.layers[where]
         for layer in inner.layers.values():
@@ -258,35 +291,49 @@ class SynapseCounter:
         if tag is None:
             count.macs += connections * steps
             return
-        events = self._add_sops(where, source, tag.tally, fan_out, steps)
-        if synapses.counted_by_reference(call):
-            count.reference_sops += events * synapses.groups(call)
+        groups = synapses.groups(call) if synapses.counted_by_reference(call) else 0
+        self._add_sops(where, source, tag.tally, fan_out, steps, groups)
         if tag.analogue is not None:
             mask = Tally.of(tag.analogue, tag.analogue)
-            analogue = mask.weighed(fan_out, layout.blocks, trace.row_dim)
-            count.macs += sum(macs for macs, _ in analogue) * layout.batch
+
+            def add(sums: Sequence[Sequence[float]]) -> None:
+                count.macs += sum(macs for macs, _ in sums) * layout.batch
+
+            self._add(mask.weighed(fan_out, layout.blocks, trace.row_dim), add)
 
     def _add_sops(
-        self, where: str, source: Tensor, tally: Tally, weights: Weights, steps: int
-    ) -> float:
-        """Adds the accumulates of the first `steps` steps; returns those of events."""
+        self,
+        where: str,
+        source: Tensor,
+        tally: Tally,
+        weights: Weights,
+        steps: int,
+        groups: int = 0,
+    ) -> None:
+        """Adds the accumulates of the first `steps` steps; `groups` times to the reference's."""
         blocks, at = self._active().blocks, known_of(source).row_dim
+        count, first = self.layers[where], self._first_step
+        both: Sums
         if self.keep_graph:
             graph = tally.graph(weights, blocks, at)
             total = graph[:steps, 0].sum()
             self.total = total if self.total is None else self.total + total
-            both: Sums = graph.detach().tolist()
+            both = graph.detach().tolist()
         else:
             both = tally.weighed(weights, blocks, at)
             if tally.site is not None and weights.same is None:
                 self._readers[tally.site] = weights
-        count, events = self.layers[where], 0.0
-        for step, (sops, event_sops) in enumerate(both[:steps]):
-            self.sops_by_step[self._first_step + step] += sops
-            count.sops += sops
-            events += event_sops
-        count.event_sops += events
-        return events
+
+        def add(sums: Sequence[Sequence[float]]) -> None:
+            events = 0.0
+            for step, (sops, event_sops) in enumerate(sums[:steps]):
+                self.sops_by_step[first + step] += sops
+                count.sops += sops
+                events += event_sops
+            count.event_sops += events
+            count.reference_sops += events * groups
+
+        self._add(both, add)
 
     def _active(self) -> Layout:
         assert self._layout is not None, "begin() comes before counting"

@@ -77,19 +77,19 @@ def burst_scan(
     >>> counts.flatten().tolist(), membrane.item()
     ([1.0, 2.0, 1.0], 0.25)
     """
-    found = None
-    if not current.is_cuda:
-        found = compiled.scan(current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
-    if found is None and tally is not None:  # added up apart, from counts that are not scaled yet
-        counts, membrane = burst_scan(current, neuron, membrane, out=out, keep=keep)
-        tally.take(counts)
-        return counts.mul_(neuron.threshold) if scaled else counts, membrane
+    options: dict[str, Any] = {"scaled": scaled, "keep": keep, "tally": tally}
     if current.is_cuda:
         from adacal.core import triton_scan  # loads Triton
 
-        found = triton_scan.scan(current, neuron, membrane, out, scaled=scaled, keep=keep)
+        found = triton_scan.scan(current, neuron, membrane, out, **options)
+    else:
+        found = compiled.scan(current, neuron, membrane, out, **options)
     if found is not None:
         return found
+    if tally is not None:  # added up apart, from counts that are not scaled yet
+        counts, membrane = burst_scan(current, neuron, membrane, out=out, keep=keep)
+        tally.take(counts)
+        return counts.mul_(neuron.threshold) if scaled else counts, membrane
     return plain_scan(current, neuron, membrane, out=out, scaled=scaled)
 
 

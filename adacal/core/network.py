@@ -225,7 +225,10 @@ class SpikingNetwork(Converted):
         mode = SpikingMode(self.module, layout, on_activation, max_pool=self.max_pool, meter=meter)
         if meter is not None:
             meter.begin(layout)
-        return mode.run(self.forward, inputs.clone(), static=True)
+        outputs = mode.run(self.forward, inputs.clone(), static=True)
+        if meter is not None:
+            meter.settle()
+        return outputs
 
     @outside_inference_mode()
     def two_stream_pass(

@@ -67,6 +67,8 @@ def run_pass(
                 key, layout.batch, replay, network.forward, network.module, rows, tag
             )
             if done:
+                if meter is not None:
+                    meter.settle()
                 return outputs
             if meter is not None and counted is not None:
                 meter.become(counted)
@@ -98,6 +100,8 @@ def run_pass(
         )
     if tape is not None:
         network.tapes.keep(key, tape)
+    if meter is not None:
+        meter.settle()
     return outputs
 
 

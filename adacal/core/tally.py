@@ -12,8 +12,9 @@ from adacal.core.spike_bytes import MOST, as_bytes
 
 CACHED = 1 << 17
 """Numbers that one core's cache holds beside their copy."""
-Sums = Sequence[Sequence[float]]
-"""Whole numbers of spikes and of events, step by step."""
+Sums = Sequence[Sequence[float]] | Tensor
+"""Whole numbers of spikes and of events, step by step; a tensor [steps, 2] where they are on a GPU,
+which would have to be waited for to read them."""
 
 
 class Tally:
@@ -92,12 +93,16 @@ class Tally:
         if weights in self._known:
             return self._known[weights]
         if weights.same is not None and ONE in self._known:
-            return [[weights.same * both for both in step] for step in self._known[ONE]]
+            known = self._known[ONE]
+            if isinstance(known, Tensor):
+                return known * weights.same
+            return [[weights.same * both for both in step] for step in known]
         if self._bytes is not None:
             found = weigh(self._bytes, weights, self.max_spikes)
             if found is not None:
                 return found
-        return self.graph(weights, blocks, row_dim).tolist()
+        sums = self.graph(weights, blocks, row_dim).detach()
+        return sums.tolist() if sums.device.type == "cpu" else sums
 
     def graph(self, weights: Weights, blocks: int, row_dim: int = 0) -> Tensor:
         """As `weighed`, shape [blocks, 2], differentiable where spikes are."""

@@ -17,14 +17,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from adacal.core.byte_sums import Bytes, Weights
 from adacal.core.compiled import SWITCH
 from adacal.core.dense import Dense, along, dense, like
+from adacal.core.loops import CHUNK
+from adacal.core.spike_bytes import MOST
+from adacal.core.tally import ONE, Sums, Tally
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
 
-_BLOCK = 1024
-"""Neurons of one program of the kernel."""
+_BLOCK = CHUNK
+"""Neurons of one program of the kernel; sums of theirs fit 32 bits, see `Weights.laid`."""
 
 try:
     import triton
@@ -37,9 +41,10 @@ else:
     # compiles once for each number of steps.
     @triton.jit  # type: ignore[untyped-decorator]
     def _burst(  # type: ignore[no-untyped-def]
-        current, counts, potential, threshold, shift, start,
-        most, step, count_step, size, channels, inner, steps: tl.constexpr,
+        current, counts, potential, threshold, shift, start, codes, weights, sums,
+        most, step, count_step, code_step, size, channels, inner, sample, steps: tl.constexpr,
         goes_on: tl.constexpr, shifted: tl.constexpr, scaled: tl.constexpr, keep: tl.constexpr,
+        tallied: tl.constexpr, weighed: tl.constexpr,
         fused: tl.constexpr, wide: tl.constexpr, block: tl.constexpr,
     ):  # fmt: skip
         first = tl.program_id(0)
@@ -57,6 +62,10 @@ else:
             u = tl.load(potential + at, mask=inside, other=0.0)
         else:
             u = tl.load(start + channel, mask=inside, other=0.0)
+        weight = place * 0
+        if weighed:
+            weight = tl.load(weights + place % sample, mask=inside, other=0)
+        sums += first * 4
         for _ in range(steps):
             u += tl.load(current + at, mask=inside, other=0.0)
             if shifted:
@@ -65,6 +74,19 @@ else:
             k = tl.where(k < 0, 0.0, k)
             k = tl.where(k > most, most, k)  # no number stays no number, as in torch
             u = tl.fma(-k, theta, u) if fused else u - k * theta
+            if tallied:  # whole numbers of 32 bits in a block, which add up exactly as float64
+                code = tl.where(k != k, 0.0, k).to(tl.int32)
+                some = (code > 0).to(tl.int32)
+                odd = tl.sum((k != k).to(tl.int32), 0)  # which no byte says
+                nothing = tl.where(odd > 0, float("nan"), 0.0).to(tl.float64)
+                tl.store(codes + at, code.to(tl.uint8), mask=inside)
+                tl.store(sums, tl.sum(code, 0).to(tl.float64) + nothing)
+                tl.store(sums + 1, tl.sum(some, 0).to(tl.float64) + nothing)
+                if weighed:
+                    tl.store(sums + 2, tl.sum(code * weight, 0).to(tl.float64) + nothing)
+                    tl.store(sums + 3, tl.sum(some * weight, 0).to(tl.float64) + nothing)
+                codes += code_step
+                sums += tl.num_programs(0) * 4
             if scaled:
                 k = k * theta
             tl.store(counts + at, k, mask=inside)
@@ -82,6 +104,7 @@ def scan(
     *,
     scaled: bool,
     keep: bool = True,
+    tally: Tally | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """As `adacal.core.kernels.burst_scan`; None where plain torch has to do it."""
     if current.dtype is not torch.float32 or current.numel() == 0 or current.requires_grad:
@@ -89,7 +112,8 @@ def scan(
     fused = fusing(current.device)
     if fused is None:
         return None
-    return run(current, neuron, membrane, out, scaled=scaled, keep=keep, fused=fused)
+    options: dict[str, Any] = {"scaled": scaled, "keep": keep, "tally": tally}
+    return run(current, neuron, membrane, out, fused=fused, **options)
 
 
 @lru_cache(maxsize=16)
@@ -127,6 +151,7 @@ def run(
     *,
     scaled: bool,
     keep: bool = True,
+    tally: Tally | None = None,
     fused: bool,
 ) -> tuple[Tensor, Tensor] | None:
     """Runs the kernel; None for a layout of memory or parameters that it does not know."""
@@ -135,24 +160,44 @@ def run(
         return None
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
         return None
-    first = current[0]
-    counts = like(current, plan.layout) if out is None else out
-    potential = like(first, plan.layout)
+    if tally is not None and neuron.max_spikes > MOST:
+        return None
+    first, layout = current[0], plan.layout
+    counts = like(current, layout) if out is None else out
+    potential = like(first, layout)
     start = plan.start if membrane is None else None
     if start is None:  # from there, or starts place by place
         potential.copy_(neuron.initial_potential if membrane is None else membrane)
-    grid = (-(-first.numel() // _BLOCK),)
-    launch: Callable[..., Any] = _burst[grid]
+    programs = -(-first.numel() // _BLOCK)
+    launch: Callable[..., Any] = _burst[(programs,)]
+    codes = weights = sums = None
+    if tally is not None:
+        codes = like(current, layout, torch.uint8)
+        sums = current.new_empty(len(current), programs, 4, dtype=torch.float64)
+        if tally.expected is not None and layout.order[0] == 0:
+            weights = tally.expected.on(layout, neuron.max_spikes, current.device)
+            if weights is not None and len(weights) != first[0].numel():
+                weights = None
     with torch.cuda.device_of(current):
         launch(
             current, counts, potential, plan.threshold,
             plan.threshold if plan.shift is None else plan.shift,  # not read
-            plan.threshold if start is None else start, float(neuron.max_spikes),
-            current.stride(0), counts.stride(0), first.numel(), plan.channels, plan.inner,
+            plan.threshold if start is None else start,
+            counts if codes is None else codes, counts if weights is None else weights,
+            counts if sums is None else sums, float(neuron.max_spikes),
+            current.stride(0), counts.stride(0), 0 if codes is None else codes.stride(0),
+            first.numel(), plan.channels, plan.inner, first[0].numel(),
             steps=current.shape[0], goes_on=start is None, shifted=plan.shift is not None,
-            scaled=scaled, keep=keep, fused=fused, wide=first.numel() + _BLOCK >= 1 << 31,
+            scaled=scaled, keep=keep, tallied=tally is not None, weighed=weights is not None,
+            fused=fused, wide=first.numel() + _BLOCK >= 1 << 31,
             block=_BLOCK, enable_fp_fusion=False,
         )  # fmt: skip
+    if tally is not None and codes is not None and sums is not None:
+        total = sums.sum(1)
+        known: dict[Weights, Sums] = {ONE: total[:, :2]}
+        if tally.expected is not None and weights is not None:
+            known[tally.expected] = total[:, 2:]
+        tally.fill(Bytes(codes, layout, None), known)
     return counts, potential
 
 
@@ -205,6 +250,13 @@ def _agrees(device: torch.device, fused: bool) -> bool:
     neuron = BurstParameters(
         threshold=threshold, max_spikes=3, shift=threshold / 7, initial_potential=threshold / 2
     )
-    found = run(current, neuron, None, None, scaled=False, fused=fused)
+    tally = Tally(3)
+    found = run(current, neuron, None, None, scaled=False, tally=tally, fused=fused)
     wanted = plain_scan(current, neuron)
-    return found is not None and all(map(torch.equal, found, wanted))
+    if found is None or tally.counts is None or not all(map(torch.equal, found, wanted)):
+        return False
+    both = (wanted[0], wanted[0].clamp_max(1))
+    sums = torch.stack([counts.flatten(1).double().sum(1) for counts in both], 1)
+    return torch.equal(tally.counts.float(), wanted[0]) and torch.equal(
+        torch.as_tensor(tally.totals(len(current)), device=device), sums
+    )

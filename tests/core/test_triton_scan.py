@@ -12,18 +12,24 @@ import torch
 from torch import Tensor
 
 from adacal.core import kernels, triton_scan
+from adacal.core.byte_sums import Weights
+from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, plain_scan
-from toys import dyadic
+from adacal.core.tally import Tally
+from toys import dyadic, everything_network
 
-pytest.importorskip("triton", reason="Triton has no wheel for this platform")
+triton = pytest.importorskip("triton", reason="Triton has no wheel for this platform")
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def interpreted() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")  # read where the kernel is decorated
+        patch.setenv("TRITON_INTERPRET", "1")  # read where a kernel is decorated
+        standard = importlib.reload(triton.language.standard)  # Triton's own among them
+        patch.setattr(triton.language, "sum", standard.sum)
         yield importlib.reload(triton_scan)
+    importlib.reload(triton.language.standard)
     importlib.reload(triton_scan)
 
 
@@ -80,6 +86,41 @@ def test_the_output_may_take_the_place_of_the_input(interpreted: ModuleType) -> 
     wanted, _ = plain_scan(current, neuron, scaled=True)
     found, _ = interpreted.run(current, neuron, None, current, scaled=True, fused=True)
     assert found is current and torch.equal(current, wanted)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_it_adds_up_what_it_fires(interpreted: ModuleType, last: bool, scaled: bool) -> None:
+    shape = (2, 3, 20, 33)  # two blocks of neurons, the second not full
+    current, neuron = dyadic((3, *shape), 6, bound=20), neurons(4)
+    if last:
+        current = current.movedim(2, -1).contiguous().movedim(-1, 2)
+    weights = Weights(torch.arange(3 * 20 * 33).reshape(1, 3, 20, 33).remainder(7).float())
+    wanted = plain_scan(current, neurons(4))[0]
+    tally = Tally(2, 3, expected=weights)
+    for found in (current.clone(memory_format=torch.preserve_format), None):
+        interpreted.run(current, neuron, None, found, scaled=scaled, fused=True, tally=tally)
+        assert tally.counts is not None and torch.equal(tally.counts.float(), wanted)
+        for weight in (weights.values, torch.ones(())):
+            both = [(k * weight).flatten(1).double().sum(1) for k in (wanted, wanted.clamp_max(1))]
+            sums = tally.weighed(weights, 3) if weight.dim() else tally.totals(3)
+            assert torch.equal(sums, torch.stack(both, 1))
+        assert torch.equal(tally.spikes, wanted.sum(1))
+        assert torch.equal(tally.events, wanted.clamp_max(1).sum(1))
+
+
+def test_sums_tell_what_no_byte_does(interpreted: ModuleType) -> None:
+    current = dyadic((3, 1, 3, 2), 7, bound=20)
+    current[1, 0, 0, 0] = torch.nan
+    tally = Tally(1, 3)
+    interpreted.run(current, neurons(3), None, None, scaled=True, fused=True, tally=tally)
+    assert torch.as_tensor(tally.totals(3)).isnan().any(1).tolist() == [False, True, True]
+
+
+def test_counts_that_no_byte_holds_are_left_to_plain_torch(interpreted: ModuleType) -> None:
+    current = dyadic((3, 1, 3, 2), 7, bound=20)
+    options = {"scaled": True, "fused": True, "tally": Tally(1, 300)}
+    assert interpreted.run(current, neurons(3, phi=300), None, None, **options) is None
 
 
 def test_no_number_stays_what_it_is(interpreted: ModuleType) -> None:
@@ -160,3 +201,17 @@ def test_on_a_gpu_it_proves_itself_and_gives_the_same_bits() -> None:
     assert found is not None
     for ours, theirs in zip(found, plain_scan(current, neuron, scaled=True), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_gpu_counts_what_a_cpu_counts(stream: bool) -> None:
+    here, there = (everything_network(stream=stream) for _ in range(2))
+    there.to("cuda")
+    for seed in range(4):
+        inputs = dyadic((4, 3, 2, 8, 8) if stream else (3, 2, 8, 8), seed)
+        meters = [EnergyMeter(), EnergyMeter()]
+        ours = here.predict(inputs, meters[0]).output
+        theirs = there.predict(inputs.cuda(), meters[1]).output
+        assert torch.equal(ours, theirs.cpu())
+        assert meters[0].report() == meters[1].report()
