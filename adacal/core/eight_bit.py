@@ -41,6 +41,9 @@ class EightBit:
     def __reduce__(self) -> tuple[type[EightBit], tuple[()]]:
         return EightBit, ()  # packed weights cannot be copied
 
+    def begin(self) -> None:
+        """Has nothing to do: weights are looked at layer by layer."""
+
     def run(self, call: Call) -> Tensor:
         """Makes the call of a layer: in 8 bits where spikes enter it, else as it is.
 

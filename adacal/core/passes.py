@@ -46,6 +46,8 @@ def run_pass(
         UnsupportedModelError: the network calls other functions than at conversion.
     """
     rounded = network.layer_runners.of(network.precision)
+    if rounded is not None:
+        rounded.begin()
     rows, tape, key = make_rows(), None, None
     if not network.weight_changes and not (meter is not None and meter.keep_graph):
         key = _kind_of_pass(network, rows, layout, state)

@@ -18,13 +18,16 @@ from adacal.core.calls import Call
 from adacal.core.checks import check_choice
 from adacal.core.eight_bit import EightBit, trouble
 from adacal.core.errors import ConfigError
-from adacal.core.seen import Seen
+from adacal.core.seen import Seen, same_values
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
 
 class LayerRunner(Protocol):
     """Runs layers in low precision."""
+
+    def begin(self) -> None:
+        """Comes before each pass."""
 
     def run(self, call: Call) -> Tensor:
         """Makes the call of a layer and returns float32."""
@@ -85,6 +88,11 @@ class Rounded:
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Seen, Tensor]] = {}
 
+    def begin(self) -> None:
+        """Looks at the values of all weights at once, so that a GPU is waited for once a pass."""
+        if not same_values(seen for seen, _ in self._kept.values() if seen.in_place):
+            self._kept.clear()
+
     def run(self, call: Call) -> Tensor:
         """Makes the call of a float32 layer in bfloat16; returns float32."""
         rows, *operands = call.args
@@ -100,7 +108,9 @@ class Rounded:
         key = id(value)
         if key not in self._kept:  # one that a network makes anew at every pass goes with it
             weakref.finalize(value, self._kept.pop, key, None)
-        elif self._kept[key][0].is_still(value):
-            return self._kept[key][1]
+        else:
+            seen, rounded = self._kept[key]
+            if seen.unmoved(value) if seen.in_place else seen.is_still(value):
+                return rounded
         self._kept[key] = Seen(value), value.bfloat16()
         return self._kept[key][1]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from adacal.core import precision
+from adacal.core.calls import Call
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError
 from adacal.core.network import SpikingNetwork
+from adacal.core.precision import Rounded
 from toys import dyadic, make_dyadic, with_dyadic_neurons
 
 CPU = torch.device("cpu")
@@ -58,6 +61,29 @@ def test_weights_changed_in_place_are_rounded_again() -> None:
     before = converted(inputs)
     converted.module.get_parameter("7.weight").mul_(2)
     assert torch.equal(converted(inputs), 2 * before)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("change", ["in place", "unseen by torch", "another memory", "none"])
+def test_a_runner_rounds_what_has_changed_since_the_last_pass(dense: bool, change: str) -> None:
+    weight = dyadic((6, 10), 1)[:, :: 1 if dense else 2]
+    rows, runner = dyadic((2, weight.shape[1]), 2), Rounded()
+
+    def run() -> Tensor:
+        runner.begin()
+        return runner.run(Call(F.linear, "linear", (rows, weight)))
+
+    before = run()
+    kept = dict(runner._kept)
+    if change == "in place":
+        weight.mul_(2)
+    elif change == "unseen by torch":
+        weight.data.mul_(2)
+    elif change == "another memory":
+        weight.data = 2 * weight
+    assert torch.equal(run(), before if change == "none" else 2 * before)
+    assert (runner._kept == kept) == (change == "none")
+    assert torch.equal(before, F.linear(rows, dyadic((6, 10), 1)[:, :: 1 if dense else 2]))
 
 
 def test_it_is_refused_where_it_would_be_slower(monkeypatch: pytest.MonkeyPatch) -> None:
