@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adacal.core.byte_sums import Bytes
+from adacal.core.byte_sums import Bytes, Weights
 from adacal.core.dense import Dense, along, dense, like, memory_of
 from adacal.core.loops import CHUNK, Scan, compile_burst, compile_sums, had
 from adacal.core.spike_bytes import MOST
-from adacal.core.tally import ONE, Tally
+from adacal.core.tally import ONE, Sums, Tally
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
@@ -231,13 +231,13 @@ def _run(
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
     if tally is not None and taken is not None:
-        whole = totals.sum(0)
-        if whole[:, 4].any():  # which no byte says
+        whole: list[list[int]] = (totals[0] if len(totals) == 1 else totals.sum(0)).tolist()
+        if any(step[4] for step in whole):  # which no byte says
             tally.take(torch.div(counts, neuron.threshold).round_() if scaled else counts)
             return counts, potential
-        known = {ONE: whole[:, :2].tolist()} if tally.sums else {}
+        known: dict[Weights, Sums] = {ONE: [step[:2] for step in whole]} if tally.sums else {}
         if tally.expected is not None and weight is not None:
-            known[tally.expected] = whole[:, 2:4].tolist()
+            known[tally.expected] = [step[2:4] for step in whole]
         tally.fill(Bytes(taken, layout, codes), known)
     return counts, potential
 

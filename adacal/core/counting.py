@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -45,6 +45,12 @@ class LayerCount:
     macs: float = 0.0
     ann_macs: float = 0.0
     written: float = 0.0
+
+    def copied(self) -> LayerCount:
+        """Returns another with the same sums; `dataclasses.replace` takes twenty times as long."""
+        made = LayerCount()
+        vars(made).update(vars(self))
+        return made
 
 
 Add = Callable[[Sequence[Sequence[float]]], None]
@@ -96,7 +102,7 @@ class SynapseCounter:
     def copied(self) -> SynapseCounter:
         """Returns what was counted so far, to go back to with `become`."""
         made = copy(self)
-        made.layers = defaultdict(LayerCount, {k: replace(v) for k, v in self.layers.items()})
+        made.layers = defaultdict(LayerCount, {k: v.copied() for k, v in self.layers.items()})
         made.sops_by_step = defaultdict(float, self.sops_by_step)
         made.leaves, made._later = dict(self.leaves), list(self._later)
         return made

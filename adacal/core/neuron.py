@@ -171,10 +171,10 @@ class BurstNeuron:
             ConfigError: the threshold is not positive or `max_spikes` is below 1.
             InputError: potentials were set place by place, for samples of another size.
         """
-        return self._of_step(sample[None], T)
+        return self.of_current(sample[None], T)
 
-    def _of_step(self, current: Tensor, T: int) -> BurstParameters:
-        """Returns `parameters` for a step of a current [steps, B, C, *]."""
+    def of_current(self, current: Tensor, T: int) -> BurstParameters:
+        """As `parameters`, for the steps of a current [steps, B, C, *]."""
         prepared = self._prepared
         if prepared is not None and prepared.holds(self, current, T):
             return prepared.parameters
@@ -222,7 +222,7 @@ class BurstNeuron:
             Spike counts, shape of `current` (signed for `signed`), and θ broadcastable to it;
             their product is the output, for `changes` after `received`.
         """
-        parameters = self._of_step(current, T)
+        parameters = self.of_current(current, T)
         memory = state.tensors if state is not None else {}
         if self.dynamics != "plain":
             counts, kept = self._scan_rival(current, parameters, memory, state)
@@ -271,7 +271,7 @@ class BurstNeuron:
             counts, theta = self.scan(current, T, state)
             return self.received(counts, state).mul_(theta)
         before = state.tensors.get("membrane") if state is not None else None
-        parameters = self._of_step(current, T)
+        parameters = self.of_current(current, T)
         keep = state is not None
         output, membrane = burst_scan(
             current, parameters, before, out=out, scaled=True, keep=keep, tally=tally

@@ -158,7 +158,7 @@ def _fire(
         tag = None
         if neuron.plain_burst:
             output = neuron.output(current, network.T, memory, own, tally=tally)
-            theta = neuron.parameters(current[0], network.T).threshold
+            theta = neuron.of_current(current, network.T).threshold
             if meter is not None:
                 tag = meter.tallied(as_fired(site, neuron), tally, output.shape, theta)
         else:

@@ -85,4 +85,7 @@ def as_fired(site: Site, neuron: BurstNeuron) -> Site:
     """Returns the site as its neurons fire: with negative spikes, with spikes of several sizes."""
     kind = "signed" if neuron.is_signed else site.kind
     coding: Coding = "powers" if neuron.dynamics == "levels" else "counts"
-    return replace(site, kind=kind, coding="changes" if neuron.dynamics == "changes" else coding)
+    coding = "changes" if neuron.dynamics == "changes" else coding
+    if (kind, coding) == (site.kind, site.coding):
+        return site
+    return replace(site, kind=kind, coding=coding)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -256,7 +255,8 @@ def _is_counted(entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 def _traced(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     call = read_call(func, args, kwargs)
-    return replace(call, traced=tuple(traced_tensors((call.args, call.kwargs))))
+    traced = tuple(traced_tensors((call.args, call.kwargs)))
+    return Call(call.function, call.name, call.args, call.kwargs, traced)
 
 
 class _Written(CallNames):
