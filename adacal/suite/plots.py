@@ -69,9 +69,15 @@ def draw(board: Board, path: Path) -> None:
     log_energies(axes)
     axes.set_xlabel(f"energy per sample (µJ, model {board.ranking.energy_model})")
     axes.set_ylabel(f"{metric_words(board.metric)} ({board.unit})")
-    axes.set_title(f"{board.title}: numbers at the points are T", loc="left", fontsize=11)
+    title = f"{board.title}: numbers at the points are T"  # wider than axes beside a long legend
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     axes.grid(visible=True, which="major", alpha=0.3)
-    _crop(axes, rows)
+    below = _crop(axes, rows)
+    if below:
+        axes.text(
+            0.01, 0.015, below, transform=axes.transAxes, fontsize=7, color="#555555",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}, zorder=5,
+        )  # fmt: skip
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
     # No software version or date in the file: the same records give the same bytes.
     figure.savefig(path, metadata={"Software": None})
@@ -110,14 +116,20 @@ def _some_minor_ticks(value: float, _: int) -> str:
     return text if text.lstrip("0.")[:1] in "2346" else ""
 
 
-def _crop(axes: Axes, rows: Any) -> None:
-    """Leaves the far losers below the picture so that the rest can be told apart."""
+def _crop(axes: Axes, rows: Any) -> str:
+    """Leaves the far losers below the picture so that the rest can be told apart; says so."""
     if rows.empty:
-        return
+        return ""
     top, lower = rows["score"].max(), rows["score"].quantile(0.35)
     floor = max(rows["score"].min(), top - 2.5 * max(top - lower, 0.4))
     margin = 0.08 * max(top - floor, 0.5)
     axes.set_ylim(floor - margin, top + margin)
-    shown = rows.loc[rows["score"] >= floor - margin, "energy_uj"]
-    if shown.min() > 0:
-        axes.set_xlim(shown.min() / 1.3, shown.max() * 1.3)
+    shown = rows["score"] >= floor - margin
+    energies = rows.loc[shown, "energy_uj"]
+    if energies.min() > 0:
+        axes.set_xlim(energies.min() / 1.3, energies.max() * 1.3)
+    hidden = rows.loc[~shown, "score"]
+    if hidden.empty:
+        return ""
+    points = "1 point lies" if len(hidden) == 1 else f"{len(hidden)} points lie"
+    return f"{points} below the picture, down to {hidden.min():.1f}"

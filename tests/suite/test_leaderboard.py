@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from adacal.core.errors import ConfigError, DataError
@@ -21,7 +22,7 @@ from adacal.suite.leaderboard import (
     summarise,
     tied_ranks,
 )
-from adacal.suite.plots import write_plots
+from adacal.suite.plots import _crop, write_plots
 from adacal.suite.records import RunRecord
 from adacal.suite.tables import check_files, csv, markdown, terminal, write_files
 from suite.board_toys import N, board_records, toy_record
@@ -205,6 +206,19 @@ def test_committed_tables_are_checked_against_the_records(
 def test_a_plot_is_drawn_for_each_board(records: list[RunRecord], tmp_path: Path) -> None:
     (path,) = write_plots(boards(records, Ranking()), tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_says_what_lies_below_it(records: list[RunRecord]) -> None:
+    from matplotlib.figure import Figure
+
+    (board,) = boards(records, Ranking())
+    assert _crop(Figure().add_subplot(), board.rows) == ""
+    far = pd.concat([board.rows] * 4, ignore_index=True)
+    axes = Figure().add_subplot()
+    for scores, text in (([10.0], "1 point lies"), ([30.0, 20.0, 10.0], "3 points lie")):
+        far.loc[len(far) - len(scores) :, "score"] = scores
+        assert _crop(axes, far) == f"{text} below the picture, down to 10.0"
+        assert axes.get_ylim()[0] > 30
 
 
 @pytest.mark.parametrize(
