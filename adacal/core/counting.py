@@ -117,9 +117,13 @@ class SynapseCounter:
         if not self._later:
             return
         waiting, self._later = self._later, []
-        read = iter(torch.cat([sums.detach() for sums, _ in waiting]).tolist())  # waits once
+        there: dict[torch.device, list[tuple[Tensor, Add]]] = {}
         for sums, add in waiting:
-            add([next(read) for _ in range(len(sums))])
+            there.setdefault(sums.device, []).append((sums, add))
+        for some in there.values():  # of which each is waited for once
+            read = iter(torch.cat([sums.detach() for sums, _ in some]).tolist())
+            for sums, add in some:
+                add([next(read) for _ in range(len(sums))])
 
     def _add(self, sums: Sums, add: Add) -> None:
         if isinstance(sums, Tensor):

@@ -43,7 +43,7 @@ class _Prepared:
 
     parameters: BurstParameters
     values: tuple[Any, ...]
-    versions: tuple[int, ...]
+    versions: tuple[tuple[int, int], ...]
     options: tuple[Any, ...]
 
     @classmethod
@@ -57,7 +57,7 @@ class _Prepared:
             return None
         if torch.is_inference_mode_enabled():  # what is made there cannot enter a graph later
             return None
-        versions = tuple(tensor._version for tensor in tensors)
+        versions = tuple((tensor._version, tensor.data_ptr()) for tensor in tensors)
         return cls(parameters, values, versions, _options(neuron, current, T))
 
     def holds(self, neuron: BurstNeuron, current: Tensor, T: int) -> bool:
@@ -67,7 +67,9 @@ class _Prepared:
             self.values, (neuron.threshold, neuron.shift, neuron.initial_potential), strict=True
         ):
             if isinstance(now, Tensor):
-                if kept is not now or now.requires_grad or now._version != next(versions):
+                if kept is not now or now.requires_grad:
+                    return False
+                if (now._version, now.data_ptr()) != next(versions):
                     return False
             elif isinstance(kept, Tensor) or kept != now:
                 return False
@@ -124,6 +126,10 @@ class BurstNeuron:
     levels: int = 1
     ann_levels: int | None = None
     _prepared: _Prepared | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what was prepared, whose tensors have other versions in a copy."""
+        return {**vars(self), "_prepared": None}
 
     @property
     def is_signed(self) -> bool:

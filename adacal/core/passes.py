@@ -48,7 +48,7 @@ def run_pass(
     rounded = network.layer_runners.of(network.precision)
     if rounded is not None:
         rounded.begin()
-    rows, tape, key = make_rows(), None, None
+    rows, tape, key, written = make_rows(), None, None, None
     if not network.weight_changes and not (meter is not None and meter.keep_graph):
         key = _kind_of_pass(network, rows, layout, state)
         written = network.tapes.find(key, layout.batch)
@@ -56,6 +56,9 @@ def run_pass(
             counted = None if meter is None else meter.copied()
             tag = _begin(network, rows, layout, meter, state, first_step)
             fire = _fire(network, layout, meter, state)
+            around = None
+            if network.skip_module:
+                around = network.tapes.surroundings(written, network.module, network.forward)
             replay = Replay(
                 written,
                 layout,
@@ -63,7 +66,7 @@ def run_pass(
                 meter=meter,
                 state=state,
                 rounded=rounded,
-                skip_module=network.skip_module,
+                surroundings=around,
             )
             done, outputs = network.tapes.play(
                 key, layout.batch, replay, network.forward, network.module, rows, tag
@@ -100,6 +103,8 @@ def run_pass(
             f"{sorted(known - called) or 'none'}; new: {sorted(called - known) or 'none'}); "
             "convert it with an example of the inputs it will see"
         )
+    if written is not None:
+        network.tapes.distrust(written)
     if tape is not None:
         network.tapes.keep(key, tape)
     if meter is not None:

@@ -22,11 +22,9 @@ from adacal.core.sites import Meter, OnActivation, Site
 from adacal.core.surroundings import Surroundings
 from adacal.core.tape import Entry, Given, Rule, Tape
 from adacal.core.traces import into, known_of, meter_tag, set_trace, trace_of, traced_tensors
-from adacal.core.wiring import Draft, Wiring
+from adacal.core.wiring import Draft
 
 _NOTHING = object()
-_TRIALS = 3
-"""Passes that may not do without the module before that is not tried any more."""
 
 
 class Diverged(Exception):
@@ -43,8 +41,8 @@ class Replay(TorchFunctionMode):
         meter: counts synaptic operations, if given.
         state: memory of a stepwise run, if given.
         rounded: computes layers of the spiking stream in low precision, if given.
-        skip_module: make the calls without the module, where its passes have proved to make no
-            others and nothing they might depend on has changed.
+        surroundings: of the network; with them calls are made without the module where passes have
+            proved to make no others, and are noted where that is still to be found.
     """
 
     def __init__(
@@ -56,11 +54,11 @@ class Replay(TorchFunctionMode):
         meter: Meter | None = None,
         state: RunState | None = None,
         rounded: LayerRunner | None = None,
-        skip_module: bool = False,
+        surroundings: Surroundings | None = None,
     ) -> None:
         super().__init__()
         self.tape = tape
-        self.skip_module = skip_module
+        self.surroundings = surroundings
         self.on_activation = on_activation
         self.meter = meter
         self.state = state
@@ -84,11 +82,11 @@ class Replay(TorchFunctionMode):
             Diverged: it went another way.
         """
         set_trace(rows, self.tape.first, tag)
-        if self.skip_module:
-            wiring = self._wiring()
+        if self.surroundings is not None:
+            wiring = self.tape.wiring
             if wiring is not None and wiring.takes(rows):
                 return wiring.run(self._make, rows)
-            self._draft = self._begun(wiring, forward, module, rows)
+            self._draft = Draft(self.tape, self.surroundings, rows)
         with self:
             result = forward(module, rows)
         outside = any(known_of(tensor).row_dim for tensor in traced_tensors(result))
@@ -99,22 +97,6 @@ class Replay(TorchFunctionMode):
             self.tape.wiring = self._draft.close(result, self.tape.wiring)
             self.tape.unwired += int(self.tape.wiring is None)
         return result
-
-    def _wiring(self) -> Wiring | None:
-        """Returns the wiring of the tape, if it still holds."""
-        wiring = self.tape.wiring
-        if wiring is not None and not wiring.surroundings.same():
-            self.tape.wiring = wiring = None
-            self.tape.unwired += 1
-        return wiring
-
-    def _begun(
-        self, wiring: Wiring | None, forward: Callable[..., Any], module: Any, rows: Tensor
-    ) -> Draft | None:
-        if self.tape.unwired >= _TRIALS:
-            return None
-        around = Surroundings(module, forward) if wiring is None else wiring.surroundings
-        return Draft(self.tape, around, rows)
 
     @property
     def diverged(self) -> bool:

@@ -86,12 +86,15 @@ class Rounded:
     """Runs layers in bfloat16 and keeps their rounded weights for the next run."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[Seen, Tensor]] = {}
+        self._kept: dict[int, tuple[Seen, Tensor] | None] = {}
 
     def begin(self) -> None:
         """Looks at the values of all weights at once, so that a GPU is waited for once a pass."""
-        if not same_values(seen for seen, _ in self._kept.values() if seen.in_place):
-            self._kept.clear()
+        kept = [one[0] for one in list(self._kept.values()) if one is not None]
+        if not same_values(seen for seen in kept if seen.in_place):
+            for key in list(self._kept):
+                if key in self._kept:  # a weight may go at any time
+                    self._kept[key] = None
 
     def run(self, call: Call) -> Tensor:
         """Makes the call of a float32 layer in bfloat16; returns float32."""
@@ -108,9 +111,11 @@ class Rounded:
         key = id(value)
         if key not in self._kept:  # one that a network makes anew at every pass goes with it
             weakref.finalize(value, self._kept.pop, key, None)
-        else:
-            seen, rounded = self._kept[key]
+        kept = self._kept.get(key)
+        if kept is not None:
+            seen, rounded = kept
             if seen.unmoved(value) if seen.in_place else seen.is_still(value):
                 return rounded
-        self._kept[key] = Seen(value), value.bfloat16()
-        return self._kept[key][1]
+        rounded = value.bfloat16()
+        self._kept[key] = Seen(value), rounded
+        return rounded

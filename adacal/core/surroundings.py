@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import enum
+import logging
 import random
 import re
 import types
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from operator import is_
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,13 +22,21 @@ from torch.nn.modules import module as modules
 
 from adacal.core.functions import names
 
+
+class _Field(NamedTuple):
+    name: str
+
+
 _LARGEST = 50_000
 """Values that are looked at; where there are more, looking takes longer than it saves."""
 _FIXED = (
-    int, float, complex, str, bytes, type(None), type(Ellipsis), type, slice, range, enum.Enum,
+    int, float, complex, str, bytes, type(None), type(Ellipsis), slice, range, enum.Enum,
     re.Pattern, PurePath, types.ModuleType, types.BuiltinFunctionType, torch.dtype, torch.device,
-    torch.memory_format, torch.layout, torch.Size, types.GenericAlias,
+    torch.memory_format, torch.layout, torch.Size, types.GenericAlias, types.GetSetDescriptorType,
+    types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType,
+    types.ClassMethodDescriptorType, type(vars(_Field)["name"]), logging.Logger,
 )  # fmt: skip
+_CONTAINERS = (dict, OrderedDict, list, tuple, set, frozenset, deque)
 _OF_FORWARD = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _NO_PART_OF_IT = names(
     """_state_dict_hooks _state_dict_pre_hooks _load_state_dict_pre_hooks
@@ -35,14 +44,20 @@ _NO_PART_OF_IT = names(
     _forward_hooks_always_called _forward_pre_hooks_with_kwargs"""
 )  # of a forward that no hooks of a module belong to
 _OF_ALL = tuple(getattr(modules, f"_global{name}") for name in _OF_FORWARD if name[1] == "f")
+_HEAP = 1 << 9
+"""Flag of all types that Python code has made (and of some made in C)."""
+
+
+class _Plain:
+    """An object of Python alone."""
 
 
 class Surroundings:
     """All values that can be reached from a network and the function that calls it.
 
     Of modules, their classes, containers, functions and plain objects every value is remembered by
-    identity, and kept alive, so that no other can take its place. Not reached are global
-    variables, and what changes within an array or an object of C.
+    identity, and kept alive, so that no other can take its place; of tensors type and shape. Not
+    reached are global variables, and what changes within an array or an object of C.
 
     Args:
         module: the network.
@@ -60,15 +75,22 @@ class Surroundings:
     def __init__(self, module: nn.Module, forward: Callable[..., Any]) -> None:
         self.known = True
         self.tensors: dict[int, Tensor] = {}
+        self._roots = module, forward
         self._kept: dict[int, Any] = {}
         self._places: list[Collection[Any]] = []
         self._empty: list[Collection[Any]] = []
-        self._modules: list[nn.Module] = []
-        waiting: deque[Any] = deque([module, forward])
+        self._objects: list[Any] = []
+        waiting: deque[Any] = deque(self._roots)
         while waiting and self.known:
             waiting.extend(self._look(waiting.popleft()))
         self._values = list(chain.from_iterable(self._places))
+        self._types = list(map(type, self._objects))
+        self._forms = list(map(_form, self.tensors.values()))
         self.known = self.known and len(self._values) <= _LARGEST
+
+    def of(self, module: nn.Module, forward: Callable[..., Any]) -> bool:
+        """Whether they are those of a network, called that way."""
+        return self._roots[0] is module and self._roots[1] is forward
 
     def same(self) -> bool:
         """Whether all values are those that they were."""
@@ -77,12 +99,14 @@ class Surroundings:
             and not any(map(len, self._empty))
             and sum(map(len, self._places)) == len(self._values)
             and all(map(is_, chain.from_iterable(self._places), self._values))
+            and all(map(is_, map(type, self._objects), self._types))
+            and list(map(_form, self.tensors.values())) == self._forms
             and not any(_OF_ALL)
         )
 
     def hooked(self) -> bool:
         """Whether anything besides the modules runs when they do."""
-        own = map(vars, self._modules)
+        own = (vars(part) for part in self._objects if isinstance(part, nn.Module))
         return any(_OF_ALL) or any(values.get(name) for values in own for name in _OF_FORWARD)
 
     def _look(self, value: Any) -> Iterator[Any]:
@@ -90,23 +114,25 @@ class Surroundings:
         if isinstance(value, _FIXED) or id(value) in self._kept:
             return
         self._kept[id(value)] = value
-        if isinstance(value, Tensor):
-            self.tensors[id(value)] = value
-            return
         parts = _parts(value)
         self.known = self.known and parts is not None and len(self._kept) <= _LARGEST
+        if isinstance(value, Tensor):
+            self.tensors[id(value)] = value
         for part in parts or ():
             if not isinstance(part, tuple | frozenset):
                 (self._places if part else self._empty).append(part)
-            if not isinstance(value, nn.Module):
-                yield from part
-        if isinstance(value, nn.Module):
-            self._modules.append(value)
+        if isinstance(value, type):
+            yield from value.__mro__
+            if value.__module__.partition(".")[0] != "torch":
+                yield from (v for k, v in vars(value).items() if not k.startswith(("__", "_abc_")))
+        elif isinstance(value, nn.Module):
             yield from (own for name, own in vars(value).items() if name not in _NO_PART_OF_IT)
-            for kind in type(value).__mro__:
-                if kind is not object and id(kind) not in self._kept:
-                    self._kept[id(kind)] = kind
-                    self._places.append(vars(kind).values())
+        else:
+            for part in parts or ():
+                yield from part.values() if isinstance(part, dict) else part
+        if type(value).__flags__ & _HEAP and not isinstance(value, type):
+            self._objects.append(value)
+            yield type(value)
 
 
 def _parts(value: Any) -> list[Collection[Any]] | None:
@@ -115,21 +141,39 @@ def _parts(value: Any) -> list[Collection[Any]] | None:
     What is given as a tuple cannot change.
     """
     own = [vars(value).values()] if hasattr(value, "__dict__") else []
-    if isinstance(value, dict):  # not by methods of its own, which may make values anew
-        return [dict.keys(value), *([dict.values(value)] if value else []), *own]
-    if isinstance(value, list | tuple | set | frozenset | deque):
-        return [value, *own]
+    if isinstance(value, type):
+        return own if value.__flags__ & _HEAP else []
+    if isinstance(value, Tensor):
+        return own
     if isinstance(value, types.FunctionType):
-        return [value.__closure__ or (), value.__defaults__ or (), *own]
+        return [value.__closure__ or (), value.__defaults__ or (), value.__kwdefaults__ or (), *own]
     if isinstance(value, types.CellType):
         return [_Cell(value)]
     if isinstance(value, types.MethodType):
         return [(value.__self__, value.__func__)]
+    if isinstance(value, staticmethod | classmethod):
+        return [(value.__func__,)]
+    if isinstance(value, property):
+        return [(value.fget, value.fset, value.fdel)]
     if isinstance(value, partial):
         return [(value.func, value.args, value.keywords)]
-    if not own or any("__slots__" in vars(kind) for kind in type(value).__mro__):
-        return None
-    return own
+    if isinstance(value, cached_property):
+        return [(value.func,)]
+    solid = _solid(type(value))
+    if solid in (dict, OrderedDict):  # not by methods of its own, which may make values anew
+        return [solid.keys(value), *([solid.values(value)] if value else []), *own]
+    if solid in _CONTAINERS:
+        return [value, *own]
+    return own if type(value).__basicsize__ == _Plain.__basicsize__ and own else None
+
+
+def _solid(kind: type) -> type:
+    """Returns the type of C that a class is built on; `object` for most."""
+    return next(one for one in kind.__mro__ if not one.__flags__ & _HEAP)
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad
 
 
 class _Cell(Collection[Any]):
@@ -149,6 +193,28 @@ class _Cell(Collection[Any]):
 
     def __contains__(self, value: object) -> bool:
         return any(value is held for held in self)
+
+
+def switches(kind: str) -> tuple[Any, ...]:
+    """Returns what operations on a kind of device depend on, and a block of code may change."""
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    return (
+        torch.is_autocast_enabled(kind),
+        torch.get_autocast_dtype(kind),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_default_dtype(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.mkldnn.enabled,
+        cudnn.enabled,
+        cudnn.benchmark,
+        cudnn.deterministic,
+        cudnn.allow_tf32,
+        cuda.flash_sdp_enabled(),
+        cuda.mem_efficient_sdp_enabled(),
+        cuda.math_sdp_enabled(),
+    )
 
 
 def drawn_so_far() -> tuple[Any, ...]:

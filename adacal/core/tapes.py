@@ -7,21 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adacal.core.playback import Replay
+from adacal.core.surroundings import Surroundings
 from adacal.core.tape import Tape
 
 _TAPES = 16
 """Kinds of pass that are kept."""
 _TRIALS = 3
-"""Passes that may go another way than the last before no tape is written any more."""
+"""Passes that may go another way than the last before no tape is written any more; and that may not
+do without the module before that is not tried any more."""
 
 
 class Tapes:
     """The tapes of a network, by what a pass depends on besides its calls."""
 
     def __init__(self) -> None:
+        self._around: Surroundings | None = None
         self._kept: dict[Any, Tape] = {}
         self._diverged: Counter[Any] = Counter()
         self._of_one_size: set[Any] = set()
@@ -38,6 +41,30 @@ class Tapes:
         """
         tape = self._kept.get(self._exact(key, batch))
         return tape if tape is not None and tape.usable else None
+
+    def surroundings(
+        self, tape: Tape, module: nn.Module, forward: Callable[..., Any]
+    ) -> Surroundings | None:
+        """Returns those of the network; None where a pass is not to do without the module.
+
+        Once anything has changed, no wiring holds any more, nor is what it held kept alive.
+        """
+        around = self._around
+        if around is not None and not (around.of(module, forward) and around.same()):
+            self._around = None
+            for kept in self._kept.values():
+                kept.unwired += int(kept.wiring is not None)
+                kept.wiring = None
+        if tape.wiring is None and tape.unwired >= _TRIALS:
+            return None
+        if self._around is None:
+            self._around = Surroundings(module, forward)
+        return self._around
+
+    def distrust(self, tape: Tape) -> None:
+        """Gives a wiring up that failed where the module did not."""
+        tape.unwired += int(tape.wiring is not None)
+        tape.wiring = None
 
     def play(
         self,

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from adacal.core.functions import function_name, names
-from adacal.core.surroundings import Surroundings, drawn_so_far
+from adacal.core.surroundings import Surroundings, drawn_so_far, switches
 from adacal.core.tape import VALUES, Entry, Given, Tape
 from adacal.core.traces import trace_of
 
-Form = tuple[torch.Size, tuple[int, ...]]
-"""Shape and strides of the rows that go in."""
+Form = tuple[Any, ...]
+"""Shape and strides of the rows that go in, and torch's `switches`."""
 _FORMS = 1024
 """Forms that are kept."""
 _LOOKS = names(
@@ -87,14 +87,13 @@ class Step:
 
 @dataclass(slots=True)
 class Wiring:
-    """What a pass does without its module.
+    """What a pass does without its module, while its surroundings are the same.
 
     Attributes:
         steps: in calling order.
         outputs: what the network returns, tensors as `Place`.
         values: how many values go by a number; 0 is that of the rows that go in.
         constants: tensors that carry no activations, in the order they are given.
-        surroundings: what holds while these steps are what the module would do.
         forms: of rows with which it did so.
         returned: constants among the outputs, with the numbers they go by.
     """
@@ -103,7 +102,6 @@ class Wiring:
     outputs: Any
     values: int
     constants: list[Tensor]
-    surroundings: Surroundings
     forms: set[Form]
     returned: list[tuple[int, Tensor]]
 
@@ -137,7 +135,6 @@ class Draft:
         self._surroundings = surroundings
         self._form = form_of(rows)
         self._kind = rows.device.type
-        self._context = _context(self._kind)
         self._drawn = drawn_so_far() if self.usable else ()
         self._numbers = {id(tape.first): 0}
         self._values = 1
@@ -159,7 +156,7 @@ class Draft:
         if entry.base is not None:
             step.base = self._number(entry.base)
         self._steps.append(step)
-        self.usable = self.usable and _context(self._kind) == self._context
+        self.usable = self.usable and switches(self._kind) == self._form[-1]
 
     def beside(self, function: Callable[..., Any]) -> None:
         """Notes a call that does not stand on the tape."""
@@ -177,7 +174,7 @@ class Draft:
         outputs = self._outputs(result) if self.usable else None
         if not self.usable or self._drawn != drawn_so_far() or not self._surroundings.same():
             return None
-        if before is not None and before.surroundings is self._surroundings:
+        if before is not None:
             known, now = before.constants, self._constants
             if len(known) != len(now) or not all(map(is_, known, now)) or before.outputs != outputs:
                 return None
@@ -185,7 +182,7 @@ class Draft:
                 before.forms.add(self._form)
             return before
         self._drop(outputs)
-        made = self._steps, outputs, self._values, self._constants, self._surroundings
+        made = self._steps, outputs, self._values, self._constants
         return Wiring(*made, {self._form}, self._returned)
 
     def _number(self, trace: Any) -> int:
@@ -248,7 +245,7 @@ class Draft:
 
 def form_of(rows: Tensor) -> Form:
     """Returns what control flow may read of rows, besides type and device."""
-    return rows.shape, rows.stride()
+    return rows.shape, rows.stride(), switches(rows.device.type)
 
 
 def filled(value: Any, values: list[Any]) -> Any:
@@ -272,13 +269,3 @@ def _numbers(value: Any) -> Iterable[int]:
     elif isinstance(value, list | tuple | dict):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _numbers(item)
-
-
-def _context(kind: str) -> tuple[Any, ...]:
-    """Returns what operations on a kind of device depend on, and a block of code may change."""
-    return (
-        torch.is_autocast_enabled(kind),
-        torch.is_grad_enabled(),
-        torch.is_inference_mode_enabled(),
-        torch.get_default_dtype(),
-    )

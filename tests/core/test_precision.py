@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -84,6 +86,19 @@ def test_a_runner_rounds_what_has_changed_since_the_last_pass(dense: bool, chang
     assert torch.equal(run(), before if change == "none" else 2 * before)
     assert (runner._kept == kept) == (change == "none")
     assert torch.equal(before, F.linear(rows, dyadic((6, 10), 1)[:, :: 1 if dense else 2]))
+
+
+def test_a_runner_watches_a_weight_once_however_often_it_changes() -> None:
+    weight, rows, runner = dyadic((6, 10), 1), dyadic((2, 10), 2), Rounded()
+    for _ in range(5):
+        runner.begin()
+        runner.run(Call(F.linear, "linear", (rows, weight)))
+        weight.data.mul_(2)
+    assert list(runner._kept) == [id(weight)]
+    watching = [one for one in weakref.finalize._registry if one.peek()[0] is weight]  # type: ignore[attr-defined]
+    assert len(watching) == 1
+    del weight, watching
+    assert not runner._kept
 
 
 def test_it_is_refused_where_it_would_be_slower(monkeypatch: pytest.MonkeyPatch) -> None:

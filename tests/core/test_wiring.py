@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import io
+import pickle
 import random
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook
 
 from adacal.core import wiring
@@ -137,89 +144,241 @@ def test_no_activation_is_kept_longer_than_it_is_read(monkeypatch: pytest.Monkey
 
 
 class Options:
+    factor = 1.0
+
     def __init__(self) -> None:
-        self.factor = 1.0
+        self.own = 1.0
 
 
-FACTOR = {"outer": [1.0]}
+class Settings:
+    """Read as a class."""
+
+    factor = 1.0
 
 
-class Changing(nn.Module):
-    """Reads whatever a forward may read."""
+GLOBAL = [1.0]
+
+
+class Attributes(nn.Module):
+    """Reads what it and what it holds have as attributes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(5, 5), nn.Linear(5, 5)
         self.scale = nn.Parameter(torch.ones(()))
+        self.wide = nn.Parameter(torch.ones(3))
         self.register_buffer("buffer", torch.ones(()))
         self.constant = torch.ones(())
         self.factor, self.factors, self.table = 1.0, [1.0], {"deep": [1.0]}
-        self.options = Options()
-        closed = 1.0
-
-        def change(value: float) -> None:
-            nonlocal closed
-            closed = value
-
-        self.change, self.closed = change, lambda: closed
+        self.order = OrderedDict(a=1.0, b=0.5)
+        self.options, self.settings = Options(), Settings
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.first(x)) * self.scale * self.buffer * self.constant
         y = y * self.factor * self.factors[0] * self.table["deep"][0]
-        y = y * self.options.factor * self.closed() * self.twice(1.0)
-        return self.second(F.relu(y))
-
-    def twice(self, value: float) -> float:
-        return value
+        y = y * next(iter(self.order.values())) * getattr(self.scale, "factor", 1.0)
+        y = y * self.options.factor * self.options.own * self.settings.factor
+        return self.second(F.relu(y)) * (self.wide.shape[0] / 3)
 
 
-def _halve_class(net: Changing) -> Callable[[], None]:
-    before = Changing.twice
-    Changing.twice = lambda self, value: value / 2  # type: ignore[method-assign]
+def changing() -> Any:
+    """A class made here, whose methods read what is around them, with what halves it."""
+    state = {"factor": 1.0}
+    single = 1.0
 
-    def undo() -> None:
-        Changing.twice = before  # type: ignore[method-assign]
+    def decorated(function: Callable[..., float]) -> Callable[..., float]:
+        again = {"factor": 1.0}
 
-    return undo
+        def inside(self: Any, value: float) -> float:
+            return function(self, value) * again["factor"]
+
+        inside.again = again  # type: ignore[attr-defined]
+        return inside
+
+    class Changing(nn.Module):
+        listed: ClassVar[list[float]] = [1.0]
+        table: ClassVar[dict[str, dict[str, float]]] = {"deep": {"factor": 1.0}}
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(5, 5), nn.Linear(5, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = F.relu(self.first(x)) * self.listed[0] * self.table["deep"]["factor"]
+            y = y * state["factor"] * single * self.twice(1.0) * self.named() * self.always()
+            return self.second(F.relu(y)) * self.shown * self.around(1.0)
+
+        def twice(self, value: float, given: dict[str, float] = {"factor": 1.0}) -> float:  # noqa: B006
+            return value * given["factor"]
+
+        def named(self, *, given: dict[str, float] = {"factor": 1.0}) -> float:  # noqa: B006
+            return given["factor"]
+
+        @staticmethod
+        def always(given: dict[str, float] = {"factor": 1.0}) -> float:  # noqa: B006
+            return given["factor"]
+
+        @property
+        def shown(self) -> float:
+            return state["factor"]
+
+        @decorated
+        def around(self, value: float) -> float:
+            return value
+
+        @staticmethod
+        def change(what: str) -> None:
+            nonlocal single
+            if what == "variable":
+                single = 0.5
+            else:
+                state["factor"] = 0.5
+
+    return Changing()
 
 
-def _set(net: Changing, name: str, value: Any) -> None:
+def _set(net: Any, name: str, value: Any) -> None:
     setattr(net, name, value)
 
 
-HALVED: dict[str, Callable[[Changing], Any]] = {
+class Half(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias) * 0.5
+
+
+ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
     "a number": lambda net: _set(net, "factor", 0.5),
     "a list": lambda net: net.factors.__setitem__(0, 0.5),
     "a list in a dict": lambda net: net.table["deep"].__setitem__(0, 0.5),
-    "an object": lambda net: setattr(net.options, "factor", 0.5),
-    "another object": lambda net: _set(net, "options", type("Other", (), {"factor": 0.5})()),
-    "a variable of a function": lambda net: net.change(0.5),
-    "a method of the class": _halve_class,
-    "a method of its own": lambda net: _set(net, "twice", lambda value: value / 2),
+    "an order": lambda net: net.order.move_to_end("b", last=False),
+    "an object": lambda net: setattr(net.options, "own", 0.5),
+    "another object": lambda net: _set(net, "options", SimpleNamespace(factor=0.5, own=1.0)),
+    "the class of an object": lambda net: setattr(Options, "factor", 0.5),
+    "a class": lambda net: setattr(Settings, "factor", 0.5),
     "a parameter": lambda net: _set(net, "scale", nn.Parameter(torch.tensor(0.5))),
     "a parameter in place": lambda net: net.scale.data.mul_(0.5),
+    "the size of a parameter": lambda net: _set(net.wide, "data", torch.ones(2)),
+    "an attribute of a parameter": lambda net: _set(net.scale, "factor", 0.5),
     "a buffer": lambda net: _set(net, "buffer", torch.tensor(0.5)),
     "a constant": lambda net: _set(net, "constant", torch.tensor(0.5)),
     "a constant in place": lambda net: net.constant.mul_(0.5),
     "weights": lambda net: net.load_state_dict({**net.state_dict(), "scale": torch.tensor(0.5)}),
     "a layer": lambda net: _set(net, "first", nn.Linear(5, 5)),
+    "the class of a layer": lambda net: _set(net.second, "__class__", Half),
 }
 
 
-@pytest.mark.parametrize("what", HALVED)
-def test_a_network_that_has_changed_is_asked_again(what: str, without: list[int]) -> None:
+AROUND: dict[str, Callable[[Any], Any]] = {
+    "a method": lambda net: setattr(type(net), "twice", lambda self, value: value / 2),
+    "a method of its own": lambda net: _set(net, "twice", lambda value: value / 2),
+    "a list of the class": lambda net: net.listed.__setitem__(0, 0.5),
+    "a dict of the class": lambda net: net.table["deep"].__setitem__("factor", 0.5),
+    "a variable": lambda net: net.change("variable"),
+    "a dict around a class": lambda net: net.change("dict"),
+    "a default": lambda net: type(net).twice.__defaults__[0].__setitem__("factor", 0.5),
+    "a named default": lambda net: type(net).named.__kwdefaults__["given"].update(factor=0.5),
+    "a default of a function": lambda net: net.always.__defaults__[0].__setitem__("factor", 0.5),
+    "a decorator": lambda net: type(net).around.again.__setitem__("factor", 0.5),
+}
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
     torch.manual_seed(0)
-    network, inputs = network_of(Changing()), dyadic((3, 5), 1)
+    yield
+    Options.factor = Settings.factor = 1.0
+    GLOBAL[0] = 1.0
+
+
+@pytest.mark.parametrize("what", [*ATTRIBUTES, *AROUND])
+def test_a_network_that_has_changed_is_asked_again(what: str, without: list[int]) -> None:
+    net = Attributes() if what in ATTRIBUTES else changing()
+    network, inputs = network_of(net), dyadic((3, 5), 1)
     before = [network(inputs) for _ in range(3)]
     assert len(without) == 1
-    undo = HALVED[what](network.module)
-    try:
-        after, expected = network(inputs), fresh(network, inputs)
-    finally:
-        if callable(undo):
-            undo()
+    {**ATTRIBUTES, **AROUND}[what](network.module)
+    after, expected = network(inputs), fresh(network, inputs)
     assert torch.equal(after, expected) and not torch.equal(after, before[-1])
-    assert len(without) == 1 or "place" in what or what == "weights"
+    assert len(without) == 1 or "in place" in what or what == "weights"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_switches_of_torch_are_part_of_a_form(inside: bool, without: list[int]) -> None:
+    class Decided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(5, 5), nn.Linear(5, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if inside:
+                with torch.autocast("cpu", enabled=False):
+                    return self.second(F.relu(self.first(x.float())) * 1.2345)
+            y = self.first(x)
+            return (F.relu(self.second(F.relu(y))) * 1.2345).to(y.dtype)
+
+    network, inputs = network_of(Decided()), dyadic((3, 5), 1)
+    plain = [network(inputs) for _ in range(3)][-1]
+    for _ in range(3):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found, wanted = network(inputs), fresh(network, inputs)
+        assert found.dtype == wanted.dtype and torch.equal(found, wanted)
+        assert torch.equal(network(inputs), plain)
+
+
+def test_attention_is_computed_as_a_block_of_code_wants_it(without: list[int]) -> None:
+    def attended(x: Tensor) -> Tensor:
+        with sdpa_kernel(SDPBackend.MATH):
+            y = F.relu(x).unsqueeze(1)
+            return F.scaled_dot_product_attention(y, y, y).squeeze(1)
+
+    network = network_of(Call(attended))
+    for seed in range(4):
+        network(dyadic((3, 5), seed))
+    assert not without
+
+
+def test_what_a_network_no_longer_holds_is_let_go() -> None:
+    network, inputs = network_of(linear_net()), dyadic((3, 5), 1)
+    for _ in range(3):
+        network(inputs)
+        network.step(inputs, RunState(), 0)
+    held = [weakref.ref(network.module[0].weight), weakref.ref(network.module[2])]
+    network.module[0] = nn.Linear(5, 8)
+    network.module[2] = nn.Linear(8, 8)
+    network(inputs)
+    gc.collect()
+    assert [reference() for reference in held] == [None, None]
+
+
+def test_a_wiring_that_fails_where_the_module_does_not_is_given_up(
+    without: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, inputs = network_of(linear_net()), dyadic((3, 5), 1)
+    expected = [network(inputs) for _ in range(3)][-1]
+    keep = wiring.Step.keep
+
+    def failing(self: Any, result: Any, values: list[Any]) -> None:
+        raise RuntimeError("as no module would")
+
+    monkeypatch.setattr(wiring.Step, "keep", failing)
+    assert torch.equal(network(inputs), expected) and len(without) == 2
+    monkeypatch.setattr(wiring.Step, "keep", keep)
+    assert torch.equal(network(inputs), expected) and len(without) == 2
+    assert torch.equal(network(inputs), expected) and len(without) == 3
+
+
+def test_a_copy_sees_its_neurons_change() -> None:
+    network, inputs = network_of(linear_net()), dyadic((3, 5), 1)
+    for neuron in network.neurons.values():
+        neuron.threshold = torch.tensor(0.5)
+        neuron.threshold.mul_(1.0).mul_(1.0)
+    network(inputs)
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        other(inputs)
+        for neuron in other.neurons.values():
+            neuron.threshold.mul_(4.0)
+        assert_equal(other(inputs), fresh(other, inputs))
+        assert not torch.equal(other(inputs), network(inputs))
 
 
 def test_training_mode_is_refused_as_ever(without: list[int]) -> None:
@@ -259,6 +418,8 @@ def test_hooks_are_called(where: str, without: list[int]) -> None:
 class Own(nn.Module):
     """A network with something between its layers that torch's calls do not tell."""
 
+    log: ClassVar[dict[str, int]] = {"calls": 0}
+
     def __init__(self, between: Callable[[Own, Tensor], Tensor]) -> None:
         super().__init__()
         self.first, self.second, self.between = nn.Linear(5, 5), nn.Linear(5, 5), between
@@ -287,6 +448,11 @@ def _buffering(net: Own, x: Tensor) -> Tensor:
 
 def _drawing(net: Own, x: Tensor) -> Tensor:
     return x * (2.0 if random.random() < 2 else 1.0)
+
+
+def _noting_in_its_class(net: Own, x: Tensor) -> Tensor:
+    net.log["calls"] += 1
+    return x
 
 
 def _drawing_with_numpy(net: Own, x: Tensor) -> Tensor:
@@ -319,6 +485,7 @@ def _handing_its_memory_on(net: Own, x: Tensor) -> Tensor:
         _buffering,
         _drawing,
         _drawing_with_numpy,
+        _noting_in_its_class,
         _making_a_constant,
         _reading_a_buffer,
         _in_another_precision,
@@ -331,19 +498,27 @@ def test_a_network_that_does_more_is_called_at_every_pass(
     network, inputs = network_of(Own(between)), dyadic((3, 5), 1)
     module: Any = network.module
     calls, seen = module.calls, module.seen.clone()
-    kept = len(module.kept)
+    kept, logged = len(module.kept), module.log["calls"]
     for _ in range(5):
         network(inputs)
     assert not without
     if between is _counting:
         assert module.calls == calls + 5
+    if between is _noting_in_its_class:
+        assert module.log["calls"] == logged + 5
     if between is _keeping:
         assert len(module.kept) == kept + 5
     if between is _buffering:
         assert module.seen == seen + 5
 
 
-@pytest.mark.parametrize("value", [np.zeros(3), torch.Generator(), iter([1]), bytearray(2)])
+UNSEEN = [
+    np.zeros(3), np.zeros((1, 3)).view(np.matrix), torch.Generator(), iter([1]), bytearray(2),
+    random.Random(0), io.BytesIO(), defaultdict(int),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", UNSEEN, ids=lambda value: type(value).__name__)
 def test_a_network_that_holds_what_may_change_unseen_is_called(
     value: Any, without: list[int]
 ) -> None:
@@ -356,16 +531,12 @@ def test_a_network_that_holds_what_may_change_unseen_is_called(
 
 
 def test_a_network_is_called_at_every_pass_where_that_is_wanted(without: list[int]) -> None:
-    factor = FACTOR["outer"]
-    network = network_of(Call(lambda x: F.relu(x) * FACTOR["outer"][0]))
+    network = network_of(Call(lambda x: F.relu(x) * GLOBAL[0]))
     network.skip_module = False
     inputs = dyadic((3, 5), 1)
     first = [network(inputs) for _ in range(3)][-1]
-    factor[0] = 0.5
-    try:
-        assert not torch.equal(network(inputs), first) and not without
-    finally:
-        factor[0] = 1.0
+    GLOBAL[0] = 0.5
+    assert not torch.equal(network(inputs), first) and not without
 
 
 def test_rows_that_lie_otherwise_are_a_form_of_their_own(without: list[int]) -> None:
@@ -421,9 +592,3 @@ def test_a_view_that_is_overwritten_changes_what_it_is_a_view_of(without: list[i
         inputs = dyadic((3, 5), seed)
         assert_equal(network(inputs), fresh(network, inputs))
     assert len(without) == 2
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    yield
