@@ -112,8 +112,9 @@ def _digest(
     add(generator.get_state())
     for site, neuron in network.neurons.items():
         add(site)
-        for value in vars(neuron).values():
-            add(value)
+        for key, value in vars(neuron).items():
+            if not key.startswith("_"):  # or it is but made of the others
+                add(value)
     for module, change in network.weight_changes.items():
         add(module)
         add(change)
