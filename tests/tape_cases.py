@@ -35,6 +35,19 @@ def fresh(network: SpikingNetwork, inputs: Tensor) -> Any:
         network.tapes = kept
 
 
+class Overwriting(nn.Module):
+    """Overwrites a part of what a layer gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(5, 6), nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        F.relu(x[:, :3], inplace=True)
+        return self.third(F.relu(self.second(x)))
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "a perceptron": (linear_net, (5,)),
     "a product of two that change": (Gate, (2, 6, 6)),

@@ -34,7 +34,7 @@ SWITCH = "ADACAL_SCAN"
 """Environment variable; `plain` leaves the compiled scan out."""
 FIRST_USE = 1 << 18
 """Elements of a current from which the compiler is loaded, once; from then on it takes all."""
-_MADE: dict[str, Scan | None] = {}
+_MADE: list[Scan | None] = []
 """The kernel, once it was asked for: looked at by every scan, which `lru_cache` tells slowly."""
 _SHORT = 512
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
@@ -277,12 +277,12 @@ def beside(compile_loops: Callable[[], Scan]) -> Scan | None:
 
 def _kernel() -> Scan | None:
     """Returns the kernel, made when it is first asked for; None if it cannot be had."""
-    if SWITCH not in _MADE:
-        _MADE[SWITCH] = None if os.environ.get(SWITCH) == "plain" else _made()
-    return _MADE[SWITCH]
+    if not _MADE:
+        _MADE.append(None if os.environ.get(SWITCH) == "plain" else _compiled())
+    return _MADE[0]
 
 
-def _made() -> Scan | None:
+def _compiled() -> Scan | None:
     """Compiles and tries the kernel; says once why it cannot be had."""
     try:
         kernel = compile_burst()

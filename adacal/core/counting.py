@@ -46,6 +46,12 @@ class LayerCount:
     ann_macs: float = 0.0
     written: float = 0.0
 
+    def fire(self, sums: Sequence[Sequence[float]]) -> None:
+        """Adds spikes and events of each step."""
+        for spikes, events in sums:
+            self.spikes += spikes
+            self.events += events
+
     def copied(self) -> LayerCount:
         """Returns another with the same sums; `dataclasses.replace` takes twenty times as long."""
         made = LayerCount()
@@ -164,13 +170,7 @@ class SynapseCounter:
             threshold: θ, broadcastable to one step.
         """
         count = self.layers[site.name]
-
-        def add(sums: Sequence[Sequence[float]]) -> None:
-            for spikes, events in sums:
-                count.spikes += spikes
-                count.events += events
-
-        self._add(tally.totals(shape[0]), add)
+        self._add(tally.totals(shape[0]), count.fire)
         neurons = math.prod(shape[1:])
         if self._first_step == 0:
             count.neurons += neurons
@@ -198,13 +198,8 @@ class SynapseCounter:
         layout = self._active()
         spikes = per_step(rows.abs(), layout.blocks, layout.batch)
         events = per_step((rows != 0).to(rows.dtype), layout.blocks, layout.batch)
-        tally, count = Tally.of(spikes, events), self.layers[name]
-
-        def add(sums: Sequence[Sequence[float]]) -> None:
-            count.spikes += sum(step[0] for step in sums)
-            count.events += sum(step[1] for step in sums)
-
-        self._add(tally.totals(layout.blocks), add)
+        tally = Tally.of(spikes, events)
+        self._add(tally.totals(layout.blocks), self.layers[name].fire)
         return Tag(tally=tally)
 
     # the Meter protocol -----------------------------------------------------------------------

@@ -39,7 +39,14 @@ class NeuronState:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """Parameters as they were made, and all that they depend on."""
+    """Parameters as they were made, and all that they depend on.
+
+    Attributes:
+        parameters: what was made.
+        values: of threshold, shift and initial potential.
+        versions: of the tensors among these, with their memory.
+        options: of the neuron and of the current.
+    """
 
     parameters: BurstParameters
     values: tuple[Any, ...]
@@ -51,7 +58,7 @@ class _Prepared:
         cls, neuron: BurstNeuron, current: Tensor, T: int, parameters: BurstParameters
     ) -> _Prepared | None:
         """Returns what is to be kept; None where a change could not be seen."""
-        values = (neuron.threshold, neuron.shift, neuron.initial_potential)
+        values = _values(neuron)
         tensors = [value for value in values if isinstance(value, Tensor)]
         if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
             return None
@@ -63,9 +70,7 @@ class _Prepared:
     def holds(self, neuron: BurstNeuron, current: Tensor, T: int) -> bool:
         """Whether nothing that they depend on has changed."""
         versions = iter(self.versions)
-        for kept, now in zip(
-            self.values, (neuron.threshold, neuron.shift, neuron.initial_potential), strict=True
-        ):
+        for kept, now in zip(self.values, _values(neuron), strict=True):
             if isinstance(now, Tensor):
                 if kept is not now or now.requires_grad:
                     return False
@@ -75,6 +80,10 @@ class _Prepared:
                 return False
         inside = torch.is_inference_mode_enabled()
         return not inside and self.options == _options(neuron, current, T)
+
+
+def _values(neuron: BurstNeuron) -> tuple[Any, ...]:
+    return neuron.threshold, neuron.shift, neuron.initial_potential
 
 
 def _options(neuron: BurstNeuron, current: Tensor, T: int) -> tuple[Any, ...]:

@@ -49,13 +49,16 @@ class Tapes:
 
         Once anything has changed, no wiring holds any more, nor is what it held kept alive.
         """
+        if _hopeless(tape) and not any(kept.wiring is not None for kept in self._kept.values()):
+            self._around = None  # nobody reads them, so that they are not looked at in vain
+            return None
         around = self._around
         if around is not None and not (around.of(module, forward) and around.same()):
             self._around = None
             for kept in self._kept.values():
                 kept.unwired += int(kept.wiring is not None)
                 kept.wiring = None
-        if tape.wiring is None and tape.unwired >= _TRIALS:
+        if _hopeless(tape):
             return None
         if self._around is None:
             self._around = Surroundings(module, forward)
@@ -122,3 +125,7 @@ class Tapes:
         if self._diverged[exact] >= _TRIALS:
             tape.spoil()
             self._kept[exact] = tape
+
+
+def _hopeless(tape: Tape) -> bool:
+    return tape.wiring is None and tape.unwired >= _TRIALS

@@ -32,7 +32,7 @@ _LOOKS = names(
     get_device is_floating_point is_complex is_same_size __len__ shape ndim dtype device layout
     is_cuda requires_grad itemsize nbytes"""
 )
-"""Calls that read of a tensor what rows of the same form always have."""
+"""Calls that read what is the same for rows of a form, and compared of parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ class Draft:
 
 
 def form_of(rows: Tensor) -> Form:
-    """Returns what control flow may read of rows, besides type and device."""
+    """Returns what control flow may read of rows, besides type and device, and torch's switches."""
     return rows.shape, rows.stride(), switches(rows.device.type)
 
 

@@ -22,7 +22,7 @@ from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.exit_rules import ExitRule
 from adacal.core.layout import RunState
 from adacal.core.network import SpikingNetwork
-from tape_cases import NETWORKS, assert_equal, fresh
+from tape_cases import NETWORKS, Overwriting, assert_equal, fresh
 from toys import Call, Functional, dyadic, everything_network, linear_net
 from toys import with_dyadic_neurons as neurons
 
@@ -244,19 +244,6 @@ def test_a_network_that_catches_errors_is_followed_all_the_same(read: list[bool]
     inputs = dyadic((3, 5), 1)
     assert_equal(network(inputs), fresh(network, inputs))
     assert read == [False]
-
-
-class Overwriting(nn.Module):
-    """Overwrites a part of what a layer gave."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second, self.third = nn.Linear(5, 6), nn.Linear(6, 4), nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        F.relu(x[:, :3], inplace=True)
-        return self.third(F.relu(self.second(x)))
 
 
 def test_inference_mode_changes_nothing() -> None:

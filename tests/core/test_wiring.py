@@ -27,7 +27,7 @@ from adacal.core.energy import EnergyMeter
 from adacal.core.errors import ConfigError, UnsupportedModelError
 from adacal.core.layout import RunState
 from adacal.core.network import SpikingNetwork
-from tape_cases import NETWORKS, assert_equal, fresh
+from tape_cases import NETWORKS, Overwriting, assert_equal, fresh
 from toys import Call, Functional, dyadic, everything_network, linear_net
 from toys import with_dyadic_neurons as neurons
 
@@ -577,18 +577,24 @@ def test_neurons_may_change(without: list[int]) -> None:
 
 
 def test_a_view_that_is_overwritten_changes_what_it_is_a_view_of(without: list[int]) -> None:
-    class Overwriting(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.second, self.third = nn.Linear(5, 6), nn.Linear(6, 4), nn.Linear(4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.first(x)
-            F.relu(x[:, :3], inplace=True)
-            return self.third(F.relu(self.second(x)))
-
     network = network_of(Overwriting(), T=4)
     for seed in range(4):
         inputs = dyadic((3, 5), seed)
         assert_equal(network(inputs), fresh(network, inputs))
     assert len(without) == 2
+
+
+def test_surroundings_that_nobody_reads_are_not_looked_at() -> None:
+    network, inputs = network_of(Own(_counting)), dyadic((3, 5), 1)
+    for _ in range(6):
+        network(inputs)
+    assert network.tapes._around is None
+
+
+def test_a_network_that_changes_again_and_again_is_called_in_the_end(without: list[int]) -> None:
+    network, inputs = network_of(Attributes()), dyadic((3, 5), 1)
+    for turn in range(8):
+        network.module.factor = 0.5 + turn
+        for _ in range(3):
+            assert_equal(network(inputs), fresh(network, inputs))
+    assert 0 < len(without) <= 6
