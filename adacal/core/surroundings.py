@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property, partial
 from itertools import chain
-from operator import is_
+from operator import attrgetter, is_
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -29,12 +29,14 @@ class _Field(NamedTuple):
 
 _LARGEST = 50_000
 """Values that are looked at; where there are more, looking takes longer than it saves."""
+_NUMBERS = (int, float, complex, str, bytes, bool)
+"""Types whose values never change; those of a subclass may have attributes."""
 _FIXED = (
-    int, float, complex, str, bytes, type(None), type(Ellipsis), slice, range, enum.Enum,
-    re.Pattern, PurePath, types.ModuleType, types.BuiltinFunctionType, torch.dtype, torch.device,
-    torch.memory_format, torch.layout, torch.Size, types.GenericAlias, types.GetSetDescriptorType,
-    types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType,
-    types.ClassMethodDescriptorType, type(vars(_Field)["name"]), logging.Logger,
+    type(None), type(Ellipsis), slice, range, np.generic, enum.Enum, re.Pattern, PurePath,
+    types.ModuleType, types.CodeType, torch.dtype, torch.device, torch.memory_format, torch.layout,
+    torch.Size, types.GenericAlias, types.GetSetDescriptorType, types.MemberDescriptorType,
+    types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType,
+    type(vars(_Field)["name"]), logging.Logger,
 )  # fmt: skip
 _CONTAINERS = (dict, OrderedDict, list, tuple, set, frozenset, deque)
 _OF_FORWARD = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -44,6 +46,10 @@ _NO_PART_OF_IT = names(
     _forward_hooks_always_called _forward_pre_hooks_with_kwargs"""
 )  # of a forward that no hooks of a module belong to
 _OF_ALL = tuple(getattr(modules, f"_global{name}") for name in _OF_FORWARD if name[1] == "f")
+_READ_ANEW = attrgetter("__code__", "__defaults__", "__kwdefaults__", "__dict__")
+"""What a function can be given anew, so that no view of it would do."""
+_DICT = attrgetter("__dict__")
+_FORM = attrgetter("shape", "dtype", "requires_grad")
 _HEAP = 1 << 9
 """Flag of all types that Python code has made (and of some made in C)."""
 
@@ -57,7 +63,8 @@ class Surroundings:
 
     Of modules, their classes, containers, functions and plain objects every value is remembered by
     identity, and kept alive, so that no other can take its place; of tensors type and shape. Not
-    reached are global variables, and what changes within an array or an object of C.
+    reached are variables of Python modules, global ones or of modules held as values, and what
+    changes within an array or an object of C.
 
     Args:
         module: the network.
@@ -80,12 +87,20 @@ class Surroundings:
         self._places: list[Collection[Any]] = []
         self._empty: list[Collection[Any]] = []
         self._objects: list[Any] = []
+        self._functions: list[Any] = []
+        self._classes: list[type] = []
         waiting: deque[Any] = deque(self._roots)
         while waiting and self.known:
             waiting.extend(self._look(waiting.popleft()))
         self._values = list(chain.from_iterable(self._places))
+        self._lengths = list(map(len, self._places))
         self._types = list(map(type, self._objects))
-        self._forms = list(map(_form, self.tensors.values()))
+        self._open = [one for one in self._objects if hasattr(one, "__dict__")]
+        self._attributes = list(map(_DICT, self._open))
+        self._named = [*self._attributes, *map(_DICT, self._classes)]
+        self._names = list(chain.from_iterable(self._named))
+        self._codes = list(chain.from_iterable(map(_READ_ANEW, self._functions)))
+        self._forms = _forms(self.tensors)
         self.known = self.known and len(self._values) <= _LARGEST
 
     def of(self, module: nn.Module, forward: Callable[..., Any]) -> bool:
@@ -97,10 +112,13 @@ class Surroundings:
         return (
             self.known
             and not any(map(len, self._empty))
-            and sum(map(len, self._places)) == len(self._values)
+            and list(map(len, self._places)) == self._lengths
             and all(map(is_, chain.from_iterable(self._places), self._values))
             and all(map(is_, map(type, self._objects), self._types))
-            and list(map(_form, self.tensors.values())) == self._forms
+            and all(map(is_, map(_DICT, self._open), self._attributes))
+            and list(chain.from_iterable(self._named)) == self._names
+            and all(map(is_, chain.from_iterable(map(_READ_ANEW, self._functions)), self._codes))
+            and _forms(self.tensors) == self._forms
             and not any(_OF_ALL)
         )
 
@@ -111,17 +129,21 @@ class Surroundings:
 
     def _look(self, value: Any) -> Iterator[Any]:
         """Notes where the parts of a value are, and gives those that are to be looked at, too."""
-        if isinstance(value, _FIXED) or id(value) in self._kept:
+        if type(value) in _NUMBERS or isinstance(value, _FIXED) or id(value) in self._kept:
             return
         self._kept[id(value)] = value
         parts = _parts(value)
         self.known = self.known and parts is not None and len(self._kept) <= _LARGEST
         if isinstance(value, Tensor):
             self.tensors[id(value)] = value
+        if isinstance(value, types.FunctionType):
+            self._functions.append(value)
+            yield from _READ_ANEW(value)
         for part in parts or ():
             if not isinstance(part, tuple | frozenset):
                 (self._places if part else self._empty).append(part)
         if isinstance(value, type):
+            self._classes.append(value)
             yield from value.__mro__
             if value.__module__.partition(".")[0] != "torch":
                 yield from (v for k, v in vars(value).items() if not k.startswith(("__", "_abc_")))
@@ -143,10 +165,12 @@ def _parts(value: Any) -> list[Collection[Any]] | None:
     own = [vars(value).values()] if hasattr(value, "__dict__") else []
     if isinstance(value, type):
         return own if value.__flags__ & _HEAP else []
-    if isinstance(value, Tensor):
+    if isinstance(value, (Tensor, *_NUMBERS)):
         return own
+    if isinstance(value, types.BuiltinFunctionType):
+        return [] if isinstance(value.__self__, types.ModuleType) else [(value.__self__,)]
     if isinstance(value, types.FunctionType):
-        return [value.__closure__ or (), value.__defaults__ or (), value.__kwdefaults__ or (), *own]
+        return [value.__closure__ or ()]  # for the rest see `_READ_ANEW`
     if isinstance(value, types.CellType):
         return [_Cell(value)]
     if isinstance(value, types.MethodType):
@@ -172,8 +196,8 @@ def _solid(kind: type) -> type:
     return next(one for one in kind.__mro__ if not one.__flags__ & _HEAP)
 
 
-def _form(tensor: Tensor) -> tuple[Any, ...]:
-    return tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad
+def _forms(tensors: dict[int, Tensor]) -> tuple[list[Any], list[Any]]:
+    return list(map(_FORM, tensors.values())), list(map(Tensor.stride, tensors.values()))
 
 
 class _Cell(Collection[Any]):
@@ -198,23 +222,40 @@ class _Cell(Collection[Any]):
 def switches(kind: str) -> tuple[Any, ...]:
     """Returns what operations on a kind of device depend on, and a block of code may change."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    return (
+    common = (
         torch.is_autocast_enabled(kind),
         torch.get_autocast_dtype(kind),
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
         torch.get_default_dtype(),
-        torch.get_float32_matmul_precision(),
         torch.are_deterministic_algorithms_enabled(),
-        torch.backends.mkldnn.enabled,
-        cudnn.enabled,
-        cudnn.benchmark,
-        cudnn.deterministic,
-        cudnn.allow_tf32,
         cuda.flash_sdp_enabled(),
         cuda.mem_efficient_sdp_enabled(),
         cuda.math_sdp_enabled(),
+        _rounding(kind),
     )
+    if kind == "cpu":
+        return *common, torch.backends.mkldnn.enabled
+    return (
+        *common,
+        cuda.cudnn_sdp_enabled(),
+        cuda.matmul.allow_fp16_reduced_precision_reduction,
+        cuda.matmul.allow_bf16_reduced_precision_reduction,
+        cudnn.enabled,
+        cudnn.benchmark,
+        cudnn.deterministic,
+    )
+
+
+def _rounding(kind: str) -> tuple[Any, ...]:
+    """How float32 may be rounded; torch's old names raise once a new one of them was set."""
+    try:
+        of_cpu = kind == "cpu"
+        backend: Any = torch.backends.mkldnn if of_cpu else torch.backends.cudnn
+        matmul: Any = backend.matmul if of_cpu else torch.backends.cuda.matmul
+        return tuple(part.fp32_precision for part in (matmul, backend.conv, backend.rnn))
+    except AttributeError:  # which torch had no names for before 2.9
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
 
 def drawn_so_far() -> tuple[Any, ...]:

@@ -7,6 +7,8 @@ import gc
 import io
 import pickle
 import random
+import subprocess
+import sys
 import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
@@ -159,6 +161,12 @@ class Settings:
 GLOBAL = [1.0]
 
 
+class Number(float):
+    """Has attributes, unlike a float."""
+
+    factor = 1.0
+
+
 class Attributes(nn.Module):
     """Reads what it and what it holds have as attributes."""
 
@@ -172,12 +180,17 @@ class Attributes(nn.Module):
         self.factor, self.factors, self.table = 1.0, [1.0], {"deep": [1.0]}
         self.order = OrderedDict(a=1.0, b=0.5)
         self.options, self.settings = Options(), Settings
+        self.read, self.number = {"factor": 1.0}.get, Number(1.0)
+        self.left, self.right = [1.0], [-0.5]
+        self.whole = True
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.first(x)) * self.scale * self.buffer * self.constant
         y = y * self.factor * self.factors[0] * self.table["deep"][0]
         y = y * next(iter(self.order.values())) * getattr(self.scale, "factor", 1.0)
         y = y * self.options.factor * self.options.own * self.settings.factor
+        y = y * self.read("factor") * self.number.factor * sum(self.left)
+        y = y * 0.5 if hasattr(self, "halved") else y
         return self.second(F.relu(y)) * (self.wide.shape[0] / 3)
 
 
@@ -263,6 +276,11 @@ ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
     "a constant": lambda net: _set(net, "constant", torch.tensor(0.5)),
     "a constant in place": lambda net: net.constant.mul_(0.5),
     "weights": lambda net: net.load_state_dict({**net.state_dict(), "scale": torch.tensor(0.5)}),
+    "from one list into another": lambda net: net.left.append(net.right.pop()),
+    "a name": lambda net: (delattr(net, "whole"), _set(net, "halved", True)),
+    "all attributes": lambda net: setattr(net.options, "__dict__", {"own": 0.5}),
+    "what a method of C reads": lambda net: net.read.__self__.update(factor=0.5),
+    "an attribute of a number": lambda net: _set(net.number, "factor", 0.5),
     "a layer": lambda net: _set(net, "first", nn.Linear(5, 5)),
     "the class of a layer": lambda net: _set(net.second, "__class__", Half),
 }
@@ -275,6 +293,13 @@ AROUND: dict[str, Callable[[Any], Any]] = {
     "a dict of the class": lambda net: net.table["deep"].__setitem__("factor", 0.5),
     "a variable": lambda net: net.change("variable"),
     "a dict around a class": lambda net: net.change("dict"),
+    "the code of a method": lambda net: setattr(
+        type(net).twice, "__code__", (lambda self, value, given: value / 2).__code__
+    ),
+    "defaults": lambda net: setattr(type(net).twice, "__defaults__", ({"factor": 0.5},)),
+    "named defaults": lambda net: setattr(
+        type(net).named, "__kwdefaults__", {"given": {"factor": 0.5}}
+    ),
     "a default": lambda net: type(net).twice.__defaults__[0].__setitem__("factor", 0.5),
     "a named default": lambda net: type(net).named.__kwdefaults__["given"].update(factor=0.5),
     "a default of a function": lambda net: net.always.__defaults__[0].__setitem__("factor", 0.5),
@@ -300,6 +325,52 @@ def test_a_network_that_has_changed_is_asked_again(what: str, without: list[int]
     after, expected = network(inputs), fresh(network, inputs)
     assert torch.equal(after, expected) and not torch.equal(after, before[-1])
     assert len(without) == 1 or "in place" in what or what == "weights"
+
+
+def test_a_forward_whose_code_is_loaded_anew_is_asked_again(without: list[int]) -> None:
+    def forward(module: nn.Module, x: Tensor) -> Any:
+        return module(x)
+
+    inputs = dyadic((3, 5), 1)
+    network = neurons(convert(linear_net(), inputs, T=2, max_spikes=2, forward=forward))
+    before = [network(inputs) for _ in range(3)][-1]
+    assert len(without) == 1
+    forward.__code__ = (lambda module, x: module(x) * 0.5).__code__
+    assert torch.equal(network(inputs), before * 0.5)
+
+
+SWITCHES = """
+import torch
+from torch import nn
+from adacal.core import wiring
+from adacal.core.conversion import convert
+
+torch.backends.{switch} = "{value}"
+runs, run = [], wiring.Wiring.run
+wiring.Wiring.run = lambda *args: runs.append(1) or run(*args)
+network = convert(nn.Sequential(nn.Linear(5, 5), nn.ReLU()).eval(), torch.rand(2, 5), T=2)
+for _ in range(3):
+    network(torch.rand(2, 5))
+torch.backends.{switch} = "none" if "{value}" == "ieee" else "ieee"
+network(torch.rand(2, 5))
+assert len(runs) == {times}, runs
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9")
+@pytest.mark.parametrize(
+    ("switch", "value", "times"),
+    [
+        ("cuda.matmul.fp32_precision", "tf32", 2),
+        ("cudnn.conv.fp32_precision", "ieee", 2),
+        ("fp32_precision", "tf32", 1),
+        ("mkldnn.matmul.fp32_precision", "bf16", 1),
+    ],
+)
+def test_the_new_names_of_what_rounds_float32_are_seen(switch: str, value: str, times: int) -> None:
+    """In a process of its own: torch lets nobody go back to the old names."""
+    code = SWITCHES.format(switch=switch, value=value, times=times)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("inside", [False, True])
