@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from adacal.core import folding, storage
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.errors import UnsupportedModelError
+from adacal.core.hidden import WatchfulMode
 from adacal.core.inputs import check_batch, frozen_copy, refuse_unusable
-from adacal.core.interception import MaxPool, SpikingMode
+from adacal.core.interception import MaxPool
 from adacal.core.layout import Layout
 from adacal.core.network import Forward, SpikingNetwork, call_module
 from adacal.core.neuron import BurstNeuron, by_channel
@@ -117,7 +118,7 @@ def _find_sites(
 
     example = example_input[0] if network.stream else example_input
     layout = Layout(steps=1, reference=True, batch=example.shape[0], T=network.T)
-    mode = SpikingMode(
+    mode = WatchfulMode(
         network.module, layout, look, strict=network.strict, max_pool=network.max_pool
     )
     mode.run(network.forward, torch.cat([example, example]), static=not network.stream)
