@@ -39,7 +39,8 @@ class FanOuts:
         key = (call.name, weight.shape, sample, str(rest), str(named) if named else "")
         if key not in self._known:
             if call.name == "linear":
-                values = source.new_full(sample, float(_outputs(weight)))
+                outputs = float(_outputs(weight))
+                values = torch.full(sample, outputs, dtype=torch.float32, device=source.device)
             else:
                 values = _gradient_fan_out(call, sample, weight)
             self._known[key] = Weights(values)
@@ -113,9 +114,11 @@ def _recurrent_macs(call: Call) -> float:
 
 
 def _gradient_fan_out(call: Call, sample: tuple[int, ...], weight: Tensor) -> Tensor:
-    with torch.inference_mode(False), torch.enable_grad():
-        probe = torch.zeros(sample, device=weight.device, requires_grad=True)
-        ones = torch.ones(weight.shape, device=weight.device)
+    exact = {"dtype": torch.float32, "device": weight.device}  # whatever the network computes in
+    off = torch.autocast(weight.device.type, enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), off:
+        probe = torch.zeros(sample, requires_grad=True, **exact)
+        ones = torch.ones(weight.shape, **exact)
         rest = list(call.args[2:])
         if rest and isinstance(rest[0], Tensor):
             rest[0] = None

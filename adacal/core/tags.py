@@ -21,7 +21,7 @@ from adacal.core.calls import Call
 from adacal.core.layout import Layout
 from adacal.core.replay import replay
 from adacal.core.sites import Coding
-from adacal.core.tally import Tally, per_step, spikes_and_events
+from adacal.core.tally import Tally, per_step, spikes_and_events, summed_in
 from adacal.core.traces import known_of, meter_tag, trace_of
 
 _UNCHANGED = functions.names(
@@ -99,7 +99,8 @@ def set_bits(codes: Tensor) -> Tensor:
 
 def one_row(source: Tensor, value: float) -> Tensor:
     """A companion of a tensor that holds one value, in a single row."""
-    return source.new_full(_one_row(source, _row_dim(source)), value)
+    shape = _one_row(source, _row_dim(source))
+    return source.new_full(shape, value, dtype=summed_in(source.dtype))
 
 
 def is_sum(call: Call) -> bool:

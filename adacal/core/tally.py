@@ -136,7 +136,17 @@ def _weighed(companion: Tensor, weights: Tensor, blocks: int, row_dim: int) -> T
 def per_step(rows: Tensor, steps: int, batch: int, row_dim: int = 0) -> Tensor:
     """Sums rows [steps*B*m, ...] over samples: [steps*m, ...]."""
     blocks = rows.unflatten(row_dim, (steps, batch, -1))
-    return blocks.sum(row_dim + 1).flatten(row_dim, row_dim + 1)
+    total = blocks.sum(row_dim + 1, dtype=summed_in(rows.dtype))
+    return total.flatten(row_dim, row_dim + 1)
+
+
+def summed_in(dtype: torch.dtype) -> torch.dtype:
+    """Returns what holds sums of whole numbers of a type: 16 bits hold no odd one above 256 or 2,048.
+
+    >>> summed_in(torch.bfloat16), summed_in(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    return torch.promote_types(dtype, torch.float32)
 
 
 def spikes_and_events(
@@ -150,6 +160,7 @@ def spikes_and_events(
     >>> spikes_and_events(torch.tensor([[0.0, 3.0], [1.0, 2.0]]), steps=1, batch=2)
     (tensor([[1., 5.]]), tensor([[1., 2.]]))
     """
+    counts = counts.to(summed_in(counts.dtype))
     if counts.device.type != "cpu":
         ones = counts.clamp_max(1)
         return per_step(counts, steps, batch, row_dim), per_step(ones, steps, batch, row_dim)

@@ -245,8 +245,9 @@ def _agrees(device: torch.device, fused: bool) -> bool:
     from adacal.core.kernels import BurstParameters, plain_scan
 
     generator = torch.Generator().manual_seed(0)
-    current = torch.randn(5, 3, 7, 11, 13, generator=generator).to(device)
-    threshold = (torch.rand(7, 1, 1, generator=generator) + 0.1).to(device)
+    single = torch.float32  # whatever the default is
+    current = torch.randn(5, 3, 7, 11, 13, generator=generator, dtype=single).to(device)
+    threshold = (torch.rand(7, 1, 1, generator=generator, dtype=single) + 0.1).to(device)
     neuron = BurstParameters(
         threshold=threshold, max_spikes=3, shift=threshold / 7, initial_potential=threshold / 2
     )

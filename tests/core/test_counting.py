@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adacal.core.advanced import WeightOptions
+from adacal.core.calls import Call
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter, EnergyReport
 from adacal.core.measure import measure_energy
 from adacal.core.network import SpikingNetwork
+from adacal.core.synapses import FanOuts
 from core.energy_toys import (
     Captured,
     Functional,
@@ -632,3 +634,30 @@ def test_a_linear_layer_of_one_output_may_leave_its_dimension_out() -> None:
         reports.append(measure_energy(network, images(2)))
     wanted, found = reports
     assert (found.sops, found.ann_macs) == (wanted.sops, wanted.ann_macs) and found.sops > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("whole", [False, True], ids=["autocast", "module"])
+def test_sums_are_exact_in_sixteen_bits(dtype: torch.dtype, whole: bool) -> None:
+    """Which hold no odd number above 256 or 2,048."""
+    layers = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2051))
+    net, inputs = filled(layers.eval()), torch.ones(301, 4)
+    if whole:
+        net, inputs = net.to(dtype), inputs.to(dtype)
+    network = convert(net, inputs[:2], T=2, max_spikes=15)
+    neuron = network.neurons["1"]
+    with torch.autocast("cpu", dtype=dtype, enabled=not whole):
+        neuron.shift = 50.0 * float(torch.as_tensor(neuron.threshold))  # fires whatever comes in
+        report = measure_energy(network, inputs)
+    assert report.spikes == 8 * 2 * 15
+    assert report.sops == report.spikes * 2051
+
+
+def test_fan_outs_of_convolutions_are_exact_in_sixteen_bits() -> None:
+    layer = nn.Conv2d(2, 257, 3, padding=1)
+    wanted = torch.from_numpy(fan_out_by_loops(layer, (2, 4, 4)))
+    for dtype in (torch.float32, torch.bfloat16):
+        args = torch.ones(5, 2, 4, 4, dtype=dtype), layer.weight.to(dtype), None, 1, 1
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = FanOuts().of(Call(F.conv2d, "conv2d", args))
+        assert torch.equal(found.values[0].double(), wanted)

@@ -215,3 +215,16 @@ def test_a_gpu_counts_what_a_cpu_counts(stream: bool) -> None:
         theirs = there.predict(inputs.cuda(), meters[1]).output
         assert torch.equal(ours, theirs.cpu())
         assert meters[0].report() == meters[1].report()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_it_is_tried_in_float32_whatever_the_default_is(
+    interpreted: ModuleType, dtype: torch.dtype
+) -> None:
+    wanted = interpreted._agrees(CPU, True)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert interpreted._agrees(CPU, True) == wanted
+    finally:
+        torch.set_default_dtype(before)
