@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adacal.core import calibration, compression, parts, rate_distortion, search, storage, timesteps
+from adacal.core.before import whole_or_not_at_all
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.converted import Converted, Prediction, SiteReport
 from adacal.core.energy import EnergyMeter
@@ -119,7 +120,10 @@ class SpikingNetwork(Converted):
         return parts.joined(self._outputs(inputs, None, parts.Reduction(self._running)), 1)
 
     def predict(self, inputs: Tensor, meter: EnergyMeter | None = None) -> Prediction:
-        """Runs a batch (with early exit if `exit_rule` is set) and counts into `meter`."""
+        """Runs a batch (with early exit if `exit_rule` is set) and counts into `meter`.
+
+        Where that fails, `meter` is as before, so that a smaller batch may be tried.
+        """
         if self.exit_rule is not None:
             return self.run_until_confident(inputs, self.exit_rule, meter)
 
@@ -134,7 +138,8 @@ class SpikingNetwork(Converted):
             enough=lambda out: not (self.warmup or logits(out)),
             of_mean=lambda mean: (mean, None),
         )
-        found = self._outputs(inputs, meter, reduction)
+        with whole_or_not_at_all(meter):
+            found = self._outputs(inputs, meter, reduction)
         self._keep_rates(meter)
         batch = inputs.shape[1] if self.stream else inputs.shape[0]
         return Prediction(
@@ -156,7 +161,8 @@ class SpikingNetwork(Converted):
             `.output`, nested as the ANN's, at each sample's exit, and `.timesteps` [B].
         """
         self._check(inputs)
-        prediction = timesteps.run_until_confident(self, inputs, rule, meter)
+        with whole_or_not_at_all(meter):
+            prediction = timesteps.run_until_confident(self, inputs, rule, meter)
         self._keep_rates(meter)
         return prediction
 
@@ -223,12 +229,13 @@ class SpikingNetwork(Converted):
         """
         layout = Layout(steps=0, reference=True, batch=inputs.shape[0], T=self.T)
         mode = SpikingMode(self.module, layout, on_activation, max_pool=self.max_pool, meter=meter)
-        if meter is not None:
-            meter.begin(layout)
-        outputs = mode.run(self.forward, inputs.clone(), static=True)
-        if meter is not None:
-            meter.settle()
-        return outputs
+        with whole_or_not_at_all(meter):
+            if meter is not None:
+                meter.begin(layout)
+            outputs = mode.run(self.forward, inputs.clone(), static=True)
+            if meter is not None:
+                meter.settle()
+            return outputs
 
     @outside_inference_mode()
     def two_stream_pass(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from adacal.core.before import Before, whole_or_not_at_all
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.interception import SpikingMode
@@ -15,6 +16,7 @@ from adacal.core.layout import Layout, RunState
 from adacal.core.neuron import NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.playback import Replay
+from adacal.core.precision import LayerRunner
 from adacal.core.sites import OnActivation, Site
 from adacal.core.spike_bytes import as_bytes, attach
 from adacal.core.tally import Tally
@@ -44,16 +46,34 @@ def run_pass(
         first_step: how many steps were run before.
     Raises:
         UnsupportedModelError: the network calls other functions than at conversion.
+        Whatever fails: the memory of the run and what was counted are then as before.
     """
     rounded = network.layer_runners.of(network.precision)
     if rounded is not None:
         rounded.begin()
+    with whole_or_not_at_all(meter, state) as before:
+        outputs = _passed(network, make_rows, layout, meter, state, first_step, rounded, before)
+        if meter is not None:
+            meter.settle()
+        return outputs
+
+
+def _passed(
+    network: SpikingNetwork,
+    make_rows: Callable[[], Tensor],
+    layout: Layout,
+    meter: EnergyMeter | None,
+    state: RunState | None,
+    first_step: int,
+    rounded: LayerRunner | None,
+    before: Before,
+) -> Any:
+    """Returns raw outputs; what is before is what to go back to where a tape is not followed."""
     rows, tape, key, written = make_rows(), None, None, None
     if not network.weight_changes and not (meter is not None and meter.keep_graph):
         key = _kind_of_pass(network, rows, layout, state)
         written = network.tapes.find(key, layout.batch)
         if written is not None:
-            counted = None if meter is None else meter.copied()
             tag = _begin(network, rows, layout, meter, state, first_step)
             fire = _fire(network, layout, meter, state)
             around = None
@@ -72,11 +92,8 @@ def run_pass(
                 key, layout.batch, replay, network.forward, network.module, rows, tag
             )
             if done:
-                if meter is not None:
-                    meter.settle()
                 return outputs
-            if meter is not None and counted is not None:
-                meter.become(counted)
+            before.restore()
             rows = make_rows()
         tape = network.tapes.blank(key, layout.batch)
     mode = SpikingMode(
@@ -107,8 +124,6 @@ def run_pass(
         network.tapes.distrust(written)
     if tape is not None:
         network.tapes.keep(key, tape)
-    if meter is not None:
-        meter.settle()
     return outputs
 
 

@@ -114,11 +114,11 @@ def _recurrent_macs(call: Call) -> float:
 
 
 def _gradient_fan_out(call: Call, sample: tuple[int, ...], weight: Tensor) -> Tensor:
-    exact = {"dtype": torch.float32, "device": weight.device}  # whatever the network computes in
+    device, exact = weight.device, torch.float32  # whatever the network computes in
     off = torch.autocast(weight.device.type, enabled=False)
     with torch.inference_mode(False), torch.enable_grad(), off:
-        probe = torch.zeros(sample, requires_grad=True, **exact)
-        ones = torch.ones(weight.shape, **exact)
+        probe = torch.zeros(sample, dtype=exact, device=device, requires_grad=True)
+        ones = torch.ones(weight.shape, dtype=exact, device=device)
         rest = list(call.args[2:])
         if rest and isinstance(rest[0], Tensor):
             rest[0] = None

@@ -141,7 +141,7 @@ def per_step(rows: Tensor, steps: int, batch: int, row_dim: int = 0) -> Tensor:
 
 
 def summed_in(dtype: torch.dtype) -> torch.dtype:
-    """Returns what holds sums of whole numbers of a type: 16 bits hold no odd one above 256 or 2,048.
+    """Returns what holds sums of a type's whole numbers: 16 bits hold no odd one above 2,048.
 
     >>> summed_in(torch.bfloat16), summed_in(torch.float64)
     (torch.float32, torch.float64)

@@ -83,12 +83,10 @@ class Tapes:
 
         Returns:
             Whether that went well, and the raw output rows. If not, whatever the reason, it is to
-            be run again by the mode that says why; the memory of the run is as it was before.
+            be run again by the mode that says why, with memory and counts as they were before.
         Raises:
             torch.OutOfMemoryError: as it comes; another try would only take longer.
         """
-        state = replay.state
-        before = None if state is None else state.copied()
         try:
             return True, replay.run(forward, module, rows.view_as(rows), tag)
         except torch.OutOfMemoryError:
@@ -96,8 +94,6 @@ class Tapes:
         except Exception:
             if replay.diverged:
                 self._give_up(self._exact(key, batch), key, replay.tape, batch)
-            if state is not None and before is not None:
-                state.become(before)
             return False, None
 
     def blank(self, key: Any, batch: int) -> Tape | None:

@@ -193,3 +193,60 @@ def test_a_limit_that_is_no_number_above_nothing_is_refused() -> None:
         network.memory_mb = wrong  # type: ignore[assignment]
         with pytest.raises(ConfigError, match="memory_mb"):
             network(dyadic((1, 2, 8, 8), 1))
+
+
+class Failing(nn.Linear):
+    """A layer that runs out of memory for large batches, behind others that were counted."""
+
+    most: int | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.most is not None and len(input) > self.most:
+            raise torch.OutOfMemoryError("too much")
+        return super().forward(input)
+
+
+def failing(T: int = 4) -> tuple[SpikingNetwork, Failing]:
+    torch.manual_seed(0)
+    layers = [nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), Failing(8, 3)]
+    network = convert(nn.Sequential(*layers).eval(), torch.randn(64, 5), T=T, max_spikes=2)
+    return network, network.module[4]
+
+
+@pytest.mark.parametrize("times", [0, 1, 3], ids=["decided", "from a tape", "without the module"])
+@pytest.mark.parametrize("early", [False, True])
+def test_a_batch_that_fails_counts_for_nothing_and_may_be_split(times: int, early: bool) -> None:
+    (network, layer), inputs = failing(), torch.randn(64, 5)
+    if early:
+        network.exit_rule = network.fit_exit_rule([(inputs, network.ann(inputs).argmax(1))])
+    meter, whole = EnergyMeter(), EnergyMeter()
+    network.predict(inputs, whole)
+    for _ in range(times):
+        network.predict(inputs, EnergyMeter())
+    layer.most = 130 if not early else 40
+    with pytest.raises(torch.OutOfMemoryError):
+        network.predict(inputs, meter)
+    assert not meter.samples and not meter.layers
+    for part in inputs.split(32):
+        network.predict(part, meter)
+    assert meter.report() == whole.report()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_step_that_fails_can_be_taken_again(times: int) -> None:
+    (network, layer), inputs = failing(), torch.randn(64, 5)
+
+    def run(fails: bool) -> Tensor:
+        state, outputs = RunState(), []
+        for step in range(4):
+            layer.most = 1 if fails and step == 2 else None
+            if layer.most:
+                with pytest.raises(torch.OutOfMemoryError):
+                    network.step(inputs, state, step)
+                layer.most = None
+            outputs.append(network.step(inputs, state, step))
+        return torch.stack(outputs)
+
+    for _ in range(times):
+        wanted = run(False)
+    assert torch.equal(run(True), wanted)
