@@ -72,12 +72,15 @@ class Bytes:
     Attributes:
         counts: uint8, shape [steps, B*m, C, *].
         layout: of a step.
-        memory: all of it, flat; None on a GPU.
     """
 
     counts: Tensor
     layout: Dense
-    memory: Any
+
+    @property
+    def memory(self) -> Any:
+        """All of it, flat, for loops on a CPU."""
+        return memory_of(self.counts, self.layout)
 
 
 def weigh(spikes: Bytes, weights: Weights, most: int) -> list[list[int]] | None:
@@ -91,7 +94,7 @@ def weigh(spikes: Bytes, weights: Weights, most: int) -> list[list[int]] | None:
         For each step both sums, whole numbers; None where the loops cannot be had.
     """
     counts, layout, kernel = spikes.counts, spikes.layout, _weigh_kernel()
-    if spikes.memory is None or kernel is None or layout.order[0] != 0:
+    if not counts.is_cpu or kernel is None or layout.order[0] != 0:
         return None
     flat = weights.laid(layout, most)
     steps, rows = counts.shape[:2]
@@ -113,7 +116,7 @@ def add_up(spikes: Bytes, batch: int) -> tuple[Tensor, Tensor] | None:
         Spikes and events, float32, shape [steps*m, C, *]; None where the loops cannot be had.
     """
     counts, layout, kernel = spikes.counts, spikes.layout, _add_up_kernel()
-    if spikes.memory is None or kernel is None or layout.order[0] != 0:
+    if not counts.is_cpu or kernel is None or layout.order[0] != 0:
         return None
     of_sample = counts.unflatten(1, (batch, -1))[:, 0]
     own = dense(of_sample[0])

@@ -79,7 +79,7 @@ def running_sums(steps: Tensor) -> Tensor:
 def takes(current: Tensor, elements: int) -> bool:
     """Whether compiled loops take a current, and are loaded or worth it for so many elements."""
     return (
-        current.device.type == "cpu"
+        current.is_cpu
         and current.dtype is torch.float32
         and current.numel() > 0
         and not current.requires_grad
@@ -177,34 +177,32 @@ def _run(
     if tally is not None and neuron.max_spikes > MOST:
         return None
     counts = like(current, layout) if out is None else out
-    codes, code_step, weight = _NO_BYTES, 0, None
-    taken = None if tally is None else like(current, layout, torch.uint8)
-    if taken is not None:
-        codes, code_step = memory_of(taken, layout), taken.stride(0)
+    taken, weight = None if tally is None else like(current, layout, torch.uint8), None
     if tally is not None and tally.expected is not None and layout.order[0] == 0:
         weight = tally.expected.laid(layout, neuron.max_spikes)
         # lines of several samples, which have thresholds of their own, do not have them in turns
         if weight is None or len(weight) != current[0, 0].numel() or len(weight) % plan.row:
             weight = None
-    start, potential, memory, before = plan.start, _NOTHING, _NO_NUMBERS, _NO_NUMBERS
+    start, potential, memory, before = plan.start, _NOTHING, 0, 0
     if membrane is not None or start is None or keep:
         potential = like(current[0], layout)
-        memory = memory_of(potential, layout)
+        memory = potential.data_ptr()
     if membrane is not None or start is None:  # goes on from there, or starts place by place
         start, before = _NO_NUMBERS, memory
         if membrane is not None and _alike(membrane, potential):
-            before = memory_of(membrane, layout)
+            before = membrane.data_ptr()
         else:
             potential.copy_(neuron.initial_potential if membrane is None else membrane)
-    inplace = out is not None and counts.data_ptr() == current.data_ptr()
-    given = memory_of(current, layout)
+    given, sent = current.data_ptr(), counts.data_ptr()
+    inplace = given == sent
     where = (
         given,
         current.stride(0) if steps > 1 else 0,
-        given if inplace else memory_of(counts, layout),
+        sent,
         counts.stride(0) if steps > 1 else 0,
-        codes,
-        code_step,
+        layout.numel,
+        0 if taken is None else taken.data_ptr(),
+        0 if taken is None else taken.stride(0),
         _NO_WEIGHTS if weight is None else weight,
     )
     how = (
@@ -223,7 +221,9 @@ def _run(
         tally is not None and tally.sums,
     )
     ranges = _shares(plan.outer * plan.channels, current.numel())
-    totals = np.zeros((len(ranges), 0 if tally is None else steps, 5), np.int64)
+    totals = [_NO_TOTALS] * len(ranges)
+    if tally is not None:
+        totals = [np.zeros((steps, 5), np.int64) for _ in ranges]
     _in_threads(
         lambda part: kernel(*where, part[0], *how, *part[1]),
         list(zip(totals, ranges, strict=True)),
@@ -231,20 +231,20 @@ def _run(
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
     if tally is not None and taken is not None:
-        whole: list[list[int]] = (totals[0] if len(totals) == 1 else totals.sum(0)).tolist()
+        whole: list[list[int]] = sum(totals[1:], totals[0]).tolist()
         if any(step[4] for step in whole):  # which no byte says
             tally.take(torch.div(counts, neuron.threshold).round_() if scaled else counts)
             return counts, potential
         known: dict[Weights, Sums] = {ONE: [step[:2] for step in whole]} if tally.sums else {}
         if tally.expected is not None and weight is not None:
             known[tally.expected] = [step[2:4] for step in whole]
-        tally.fill(Bytes(taken, layout, codes), known)
+        tally.fill(Bytes(taken, layout), known)
     return counts, potential
 
 
 _NOTHING = torch.empty(0, dtype=torch.float32)
-_NO_NUMBERS = _NOTHING.numpy()
-_NO_BYTES, _NO_WEIGHTS = _NOTHING.to(torch.uint8).numpy(), _NOTHING.to(torch.int32).numpy()
+_NO_NUMBERS, _NO_WEIGHTS = _NOTHING.numpy(), _NOTHING.to(torch.int32).numpy()
+_NO_TOTALS = np.zeros((0, 5), np.int64)
 
 
 def _shares(lines: int, elements: int) -> list[tuple[int, int]]:

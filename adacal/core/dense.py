@@ -44,8 +44,9 @@ class Dense:
 
 def dense(step: Tensor) -> Dense | None:
     """How one step lies in memory; None if there are gaps or overlaps."""
-    strides = step.stride()
-    order = sorted(range(step.dim()), key=lambda dim: (-strides[dim], dim))
+    strides, several = step.stride(), step.dim() > 0 and step.shape[0] > 1
+    # the stride of a single row says nothing: layers give any
+    order = sorted(range(step.dim()), key=lambda dim: (dim > 0 or several, -strides[dim], dim))
     expected = 1
     for dim in reversed(order):
         if step.shape[dim] != 1 and step.stride(dim) != expected:

@@ -12,6 +12,7 @@ from torch import Tensor
 from adacal.core.checks import check_choice, check_whole
 from adacal.core.errors import ConfigError, InputError, UnsupportedModelError
 from adacal.core.kernels import BurstParameters, burst_scan, capped_scan, signed_scan
+from adacal.core.prepared import Prepared
 from adacal.core.quantised_relu import quantised_relu
 from adacal.core.rivals import (
     change_scan,
@@ -35,61 +36,6 @@ class NeuronState:
 
     step: int = 0
     tensors: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """Parameters as they were made, and all that they depend on.
-
-    Attributes:
-        parameters: what was made.
-        values: of threshold, shift and initial potential.
-        versions: of the tensors among these, with their memory.
-        options: of the neuron and of the current.
-    """
-
-    parameters: BurstParameters
-    values: tuple[Any, ...]
-    versions: tuple[tuple[int, int], ...]
-    options: tuple[Any, ...]
-
-    @classmethod
-    def of(
-        cls, neuron: BurstNeuron, current: Tensor, T: int, parameters: BurstParameters
-    ) -> _Prepared | None:
-        """Returns what is to be kept; None where a change could not be seen."""
-        values = _values(neuron)
-        tensors = [value for value in values if isinstance(value, Tensor)]
-        if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
-            return None
-        if torch.is_inference_mode_enabled():  # what is made there cannot enter a graph later
-            return None
-        versions = tuple((tensor._version, tensor.data_ptr()) for tensor in tensors)
-        return cls(parameters, values, versions, _options(neuron, current, T))
-
-    def holds(self, neuron: BurstNeuron, current: Tensor, T: int) -> bool:
-        """Whether nothing that they depend on has changed."""
-        versions = iter(self.versions)
-        for kept, now in zip(self.values, _values(neuron), strict=True):
-            if isinstance(now, Tensor):
-                if kept is not now or now.requires_grad:
-                    return False
-                if (now._version, now.data_ptr()) != next(versions):
-                    return False
-            elif isinstance(kept, Tensor) or kept != now:
-                return False
-        inside = torch.is_inference_mode_enabled()
-        return not inside and self.options == _options(neuron, current, T)
-
-
-def _values(neuron: BurstNeuron) -> tuple[Any, ...]:
-    return neuron.threshold, neuron.shift, neuron.initial_potential
-
-
-def _options(neuron: BurstNeuron, current: Tensor, T: int) -> tuple[Any, ...]:
-    steps = T if neuron.spread_half_threshold else None
-    own = (neuron.max_spikes, neuron.kind, neuron.dynamics, neuron.channel_dim, steps)
-    return (*own, current.dtype, current.device, current.shape[2:])
 
 
 @dataclass
@@ -134,7 +80,7 @@ class BurstNeuron:
     warmup: int = 0
     levels: int = 1
     ann_levels: int | None = None
-    _prepared: _Prepared | None = field(default=None, init=False, repr=False, compare=False)
+    _prepared: Prepared | None = field(default=None, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was prepared, whose tensors have other versions in a copy."""
@@ -190,11 +136,11 @@ class BurstNeuron:
 
     def of_current(self, current: Tensor, T: int) -> BurstParameters:
         """As `parameters`, for the steps of a current [steps, B, C, *]."""
-        prepared = self._prepared
-        if prepared is not None and prepared.holds(self, current, T):
+        prepared, steps = self._prepared, T if self.spread_half_threshold else None
+        if prepared is not None and prepared.holds(self, current, steps):
             return prepared.parameters
         parameters = self._prepare(current[0], T)
-        self._prepared = _Prepared.of(self, current, T, parameters)
+        self._prepared = Prepared.of(self, current, steps, parameters)
         return parameters
 
     def _prepare(self, sample: Tensor, T: int) -> BurstParameters:

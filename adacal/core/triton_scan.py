@@ -197,7 +197,7 @@ def run(
         known: dict[Weights, Sums] = {ONE: total[:, :2]}
         if tally.expected is not None and weights is not None:
             known[tally.expected] = total[:, 2:]
-        tally.fill(Bytes(codes, layout, None), known)
+        tally.fill(Bytes(codes, layout), known)
     return counts, potential
 
 

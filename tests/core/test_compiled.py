@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from ctypes import memset
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import adacal
 from adacal.core import byte_sums, compiled, kernels
 from adacal.core.byte_sums import Bytes, Weights, weigh
-from adacal.core.dense import dense, memory_of
+from adacal.core.dense import dense
 from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
 from adacal.core.tally import ONE, Tally
@@ -225,7 +226,7 @@ def test_weights_that_32_bits_cannot_add_up_are_left_to_torch(values: list[list[
     )
     layout = dense(counts[0])
     assert layout is not None
-    spikes = Bytes(counts, layout, memory_of(counts, layout))
+    spikes = Bytes(counts, layout)
     assert weigh(spikes, weights, 3) is None
     tally = Tally(2, 3)
     tally.fill(spikes, {})
@@ -289,6 +290,22 @@ def test_thresholds_may_differ_between_samples(shape: tuple[int, ...]) -> None:
     assert torch.equal(tally.spikes, wanted.spikes)
 
 
+@pytest.mark.parametrize("stride", [1, 3, 7, 75, 1000])
+def test_one_sample_in_channels_last_is_weighed_in_the_scan(stride: int) -> None:
+    """Whatever its layer says of the distance to a second one."""
+    shape = (1, 3, 5, 5)
+    theta = numbers((3, 1, 1), 1).abs() + 0.1
+    neuron = BurstParameters(threshold=theta, max_spikes=3, shift=None, initial_potential=theta / 2)
+    current = torch.as_strided(numbers((75,), 2), shape, (stride, 1, 15, 3)).unsqueeze(0)
+    weights = Weights(torch.arange(1.0, 76.0).reshape(shape))
+    tally, wanted = Tally(1, 3, expected=weights), Tally(1, 3)
+    counts, membrane = burst_scan(current, neuron, tally=tally)
+    assert torch.equal(bits(counts), bits(plain_scan(current, neuron)[0]))
+    assert torch.equal(bits(membrane), bits(plain_scan(current, neuron)[1]))
+    wanted.take(counts)
+    assert tally._known[weights] == wanted.weighed(weights, 1)
+
+
 def test_no_number_and_infinity_stay_what_they_are() -> None:
     current = numbers((4, 2, 3, 8, 8), 5)
     current[1, 0, 0, 0], current[2, 1, 1, 3], current[0, 0, 2, 1] = torch.nan, torch.inf, -torch.inf
@@ -337,7 +354,7 @@ def test_without_it_one_sentence_is_logged_and_plain_torch_runs(
         raise ImportError("No module named 'numba'")
 
     def wrong() -> Any:
-        return lambda current, step, counts, *rest: counts.fill(0)
+        return lambda current, step, counts, count_step, size, *rest: memset(counts, 0, 4 * size)
 
     compiled._MADE.clear()
     monkeypatch.setattr(compiled, "compile_burst", missing if fault == "missing" else wrong)

@@ -33,6 +33,10 @@ CHANGES: list[Callable[[BurstNeuron], object]] = [
     lambda neuron: setattr(neuron, "threshold", 0.25),
     lambda neuron: torch.as_tensor(neuron.threshold).mul_(2),
     lambda neuron: torch.as_tensor(neuron.threshold)[1:].add_(1),
+    lambda neuron: torch.as_tensor(neuron.threshold).data.mul_(2),
+    lambda neuron: torch.as_tensor(neuron.threshold).data[1:].add_(1),
+    lambda neuron: torch.as_tensor(neuron.shift).data.add_(0.5),
+    lambda neuron: setattr(neuron.shift, "data", torch.full((3,), 0.5)),
     lambda neuron: setattr(neuron, "shift", 0.5),
     lambda neuron: torch.as_tensor(neuron.shift).add_(0.5),
     lambda neuron: setattr(neuron, "initial_potential", torch.tensor([1.0, 0.0, 0.0])),
@@ -55,6 +59,18 @@ def test_a_neuron_that_has_run_sees_every_later_change(
     after = ran.output(current, 4)
     assert torch.equal(after, fresh.output(current, 4))
     assert not torch.equal(after, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_changes_are_seen_in_every_type(dtype: torch.dtype) -> None:
+    theta = torch.tensor([0.5, 1.0], dtype=dtype)
+    neuron = BurstNeuron(threshold=theta, initial_potential=theta[0])
+    current = torch.ones(2, 2, 2, 3, dtype=dtype)
+    first = neuron.of_current(current, 2)
+    assert neuron.of_current(current, 2) is first
+    theta.data.mul_(2)
+    assert neuron.of_current(current, 2) is not first
+    assert neuron.of_current(current, 2) is neuron.of_current(current, 2)
 
 
 def test_parameters_are_made_once_while_nothing_changes_and_anew_for_other_samples() -> None:

@@ -1,0 +1,70 @@
+"""Prepared: what was made of the attributes of neurons, until one of them changes."""
+
+from __future__ import annotations
+
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adacal.core.kernels import BurstParameters
+
+
+class Prepared:
+    """Parameters as they were made, and all that they depend on.
+
+    Every attribute of the neurons is told by identity, of a tensor also its version and memory, on
+    a CPU its numbers, too: changes through `.data` are counted nowhere.
+
+    Args:
+        owner: the neurons; this is to be their last attribute.
+        current: that the parameters were made for.
+        T: steps of the run, if they depend on it.
+        parameters: what was made.
+    """
+
+    __slots__ = ("_T", "_attributes", "_current", "_numbers", "_tensors", "parameters")
+
+    def __init__(
+        self, owner: object, current: Tensor, T: int | None, parameters: BurstParameters
+    ) -> None:
+        self.parameters = parameters
+        self._attributes = tuple(vars(owner).values())[:-1]
+        self._current, self._T = (current.shape[2:], current.dtype, current.device), T
+        tensors = [value for value in self._attributes if isinstance(value, Tensor)]
+        self._tensors = [(tensor, tensor._version, tensor.data_ptr()) for tensor in tensors]
+        memories = [_memory(tensor) for tensor in tensors if tensor.is_cpu]
+        self._numbers = [(memory, memory.tobytes()) for memory in memories]
+
+    @classmethod
+    def of(
+        cls, owner: object, current: Tensor, T: int | None, parameters: BurstParameters
+    ) -> Prepared | None:
+        """Returns what is to be kept; None where a change could not be seen."""
+        if torch.is_inference_mode_enabled():  # what is made there cannot enter a graph later
+            return None
+        tensors = (value for value in vars(owner).values() if isinstance(value, Tensor))
+        if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
+            return None
+        return cls(owner, current, T, parameters)
+
+    def holds(self, owner: object, current: Tensor, T: int | None) -> bool:
+        """Whether nothing that they depend on has changed."""
+        if not all(map(is_, self._attributes, vars(owner).values())):
+            return False
+        for tensor, version, place in self._tensors:
+            if tensor._version != version or tensor.data_ptr() != place or tensor.requires_grad:
+                return False
+        for memory, before in self._numbers:
+            if memory.tobytes() != before:
+                return False
+        sizes, dtype, device = self._current
+        same = current.shape[2:] == sizes and current.dtype is dtype and current.device == device
+        return same and self._T == T and not torch.is_inference_mode_enabled()
+
+
+def _memory(tensor: Tensor) -> Any:
+    """The numbers of a tensor as a numpy array in the same memory."""
+    known = tensor.view(torch.int16) if tensor.dtype is torch.bfloat16 else tensor
+    return known.detach().numpy()
