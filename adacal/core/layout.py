@@ -52,16 +52,17 @@ class Layout:
                 "network mixes samples, so it cannot run time-batched"
             )
         rows = tensor.movedim(dim, 0) if dim else tensor
-        if rows.shape[0] % (self.blocks * self.batch):
+        sizes, blocks = rows.shape, self.blocks
+        if sizes[0] % (blocks * self.batch):
             raise UnsupportedModelError(
-                f"{where}: dimension {dim} has {rows.shape[0]} rows, which is no multiple of "
-                f"{self.blocks} x {self.batch} (steps x samples); the network moves or removes the "
+                f"{where}: dimension {dim} has {sizes[0]} rows, which is no multiple of "
+                f"{blocks} x {self.batch} (steps x samples); the network moves or removes the "
                 "batch dimension, so it cannot run time-batched; keep samples in dimension 0"
             )
-        blocks = rows.view(self.blocks, rows.shape[0] // self.blocks, *rows.shape[1:])
+        parts = rows.view(blocks, sizes[0] // blocks, *sizes[1:])
         if self.reference:
-            return blocks[0], blocks[1:]
-        return None, blocks
+            return parts[0], parts[1:]
+        return None, parts
 
     def phases(self, before: int) -> list[int]:
         """Lengths of the pieces of this pass that do not start afresh within, in order.
