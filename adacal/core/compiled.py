@@ -174,6 +174,8 @@ def _run(
     layout, steps = plan.layout, current.shape[0]
     if out is not None and (out.stride() != current.stride() or out.shape != current.shape):
         return None
+    if foreign(out):
+        return None
     if tally is not None and neuron.max_spikes > MOST:
         return None
     counts = like(current, layout) if out is None else out

@@ -16,7 +16,6 @@ from adacal.core.layout import Layout, RunState
 from adacal.core.neuron import NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.playback import Replay
-from adacal.core.precision import LayerRunner
 from adacal.core.sites import OnActivation, Site
 from adacal.core.spike_bytes import as_bytes, attach
 from adacal.core.tally import Tally
@@ -48,11 +47,8 @@ def run_pass(
         UnsupportedModelError: the network calls other functions than at conversion.
         Whatever fails: the memory of the run and what was counted are then as before.
     """
-    rounded = network.layer_runners.of(network.precision)
-    if rounded is not None:
-        rounded.begin()
     with whole_or_not_at_all(meter, state) as before:
-        outputs = _passed(network, make_rows, layout, meter, state, first_step, rounded, before)
+        outputs = _passed(network, make_rows, layout, meter, state, first_step, before)
         if meter is not None:
             meter.settle()
         return outputs
@@ -65,10 +61,12 @@ def _passed(
     meter: EnergyMeter | None,
     state: RunState | None,
     first_step: int,
-    rounded: LayerRunner | None,
     before: Before,
 ) -> Any:
     """Returns raw outputs; what is before is what to go back to where a tape is not followed."""
+    rounded = network.layer_runners.of(network.precision)
+    if rounded is not None:
+        rounded.begin()
     rows, tape, key, written = make_rows(), None, None, None
     if not network.weight_changes and not (meter is not None and meter.keep_graph):
         key = _kind_of_pass(network, rows, layout, state)

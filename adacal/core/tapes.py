@@ -83,7 +83,7 @@ class Tapes:
 
         Returns:
             Whether that went well, and the raw output rows. If not, whatever the reason, it is to
-            be run again by the mode that says why, with memory and counts as they were before.
+            be run again by the mode that says why; memory and counts the caller has to put back.
         Raises:
             torch.OutOfMemoryError: as it comes; another try would only take longer.
         """

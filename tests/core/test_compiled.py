@@ -19,7 +19,9 @@ from adacal.core.byte_sums import Bytes, Weights, weigh
 from adacal.core.dense import dense
 from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
+from adacal.core.loops import _burst
 from adacal.core.tally import ONE, Tally
+from toys import dyadic
 
 SHAPES = st.sampled_from(
     [(2, 3), (1, 1), (3, 5, 1), (2, 3, 4, 4), (2, 7, 9, 8), (1, 2, 33, 33), (4, 130)]
@@ -304,6 +306,31 @@ def test_one_sample_in_channels_last_is_weighed_in_the_scan(stride: int) -> None
     assert torch.equal(bits(membrane), bits(plain_scan(current, neuron)[1]))
     wanted.take(counts)
     assert tally._known[weights] == wanted.weighed(weights, 1)
+
+
+@pytest.mark.parametrize("T", [1, 3])
+@pytest.mark.parametrize("last", [False, True])
+def test_the_loops_do_the_same_in_plain_python(last: bool, T: int) -> None:
+    """On numbers that no operation rounds."""
+    current = dyadic((T, 2, 3, 2, 2), 1, bound=20)
+    if last:
+        current = current.movedim(2, -1).contiguous().movedim(-1, 2)
+    theta = torch.tensor([0.5, 1.0, 2.0]).reshape(3, 1, 1)
+    values = {"threshold": theta, "shift": theta / 4, "initial_potential": theta / 2}
+    neuron, membrane = BurstParameters(max_spikes=3, **values), dyadic((2, 3, 2, 2), 2, bound=20)
+    for start in (None, membrane):
+        tally, wanted = Tally(2, 3), Tally(2, 3)
+        counts, potential = plain_scan(current, neuron, start)
+        wanted.take(counts)
+        found = compiled._run(_burst, current, neuron, start, None, scaled=False, tally=tally)
+        assert found is not None and torch.equal(found[0], counts)
+        assert torch.equal(found[1], potential) and tally.totals(T) == wanted.totals(T)
+
+
+def test_an_output_of_another_type_is_left_to_plain_torch() -> None:
+    neuron = neurons((2, 3), 1, per_channel=True, last=False, shift=False, places=False, phi=3)
+    current, out = numbers((3, 2, 3), 2), torch.zeros(3, 2, 3, dtype=torch.float64)
+    assert compiled.scan(current, neuron, None, out, scaled=False) is None
 
 
 def test_no_number_and_infinity_stay_what_they_are() -> None:
