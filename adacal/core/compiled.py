@@ -59,6 +59,80 @@ def scan(
     return _run(kernel, current, neuron, membrane, out, scaled=scaled, keep=keep, tally=tally)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """All that a scan is told of rows of one shape and layout, but where they lie.
+
+    Attributes:
+        step: from one step to the next, in numbers.
+        details: as `_burst` takes them, from `size` to `scaled`.
+        ranges: of lines, one for each thread.
+    """
+
+    step: int
+    details: tuple[Any, ...]
+    ranges: list[tuple[int, int]]
+
+    def fire(self, kernel: Scan, given: int, sent: int) -> None:
+        """Reads currents at one address and writes outputs to another, or to the same one."""
+        step, details, same = self.step, self.details, given == sent
+        _in_threads(
+            lambda part: kernel(given, step, sent, step, *details, same, False, *part), self.ranges
+        )
+
+
+def aim(rows: Tensor, current: Tensor, neuron: BurstParameters) -> None:
+    """Lays out, for `shoot`, what it is told of rows.
+
+    Args:
+        rows: shape [steps*B, C, *].
+        current: the same as [steps, B, C, *].
+        neuron: parameters that fit it.
+    """
+
+    def make() -> _Shot | None:
+        plan: _Plan | None = neuron.plan(current, _make_plan)
+        steps, size = len(current), current[0].numel()
+        if plan is None or plan.start is None or not (steps == 1 or current.stride(0) == size):
+            return None
+        start = 0, plan.threshold, plan.shift, plan.start, 0
+        form = steps, plan.channels, plan.row, plan.by_row, True
+        details = size, 0, 0, _NO_WEIGHTS, _NO_TOTALS, *start, float(neuron.max_spikes), *form
+        ranges = _shares(plan.outer * plan.channels, current.numel())
+        return _Shot(size if steps > 1 else 0, details, ranges)
+
+    if takes(current, FIRST_USE):
+        neuron.kept((len(current), rows.shape, rows.stride()), make)
+
+
+def shoot(rows: Tensor, steps: int, neuron: BurstParameters, *, inplace: bool) -> Tensor | None:
+    """The output of neurons that start afresh and of which nothing is kept, with little ado.
+
+    Between two layers each line of Python takes many times as long as anywhere else: what it needs
+    has left the cache.
+
+    Args:
+        rows: current, shape [steps*B, C, *].
+        neuron: parameters.
+        inplace: whether the output is to overwrite it.
+    Returns:
+        Output, laid out as `rows`; None where that has not been aimed at (`aim`) or cannot be, and
+        `scan` has to do it.
+    """
+    shot = neuron.plans.get((steps, rows.shape, rows.stride()))
+    kernel = _MADE[0] if _MADE else None
+    if shot is None or kernel is None or rows.dtype is not torch.float32 or not rows.is_cpu:
+        return None
+    if rows.requires_grad:
+        return None
+    # a view, as what `scan` gives is: calls in place tell what they wrote to its base, not to it
+    output = rows if inplace else torch.empty_like(rows).view_as(rows)
+    shot.fire(kernel, rows.data_ptr(), output.data_ptr())
+    if inplace and not rows.is_inference():
+        torch.autograd.graph.increment_version(rows)
+    return output
+
+
 def running_sums(steps: Tensor) -> Tensor:
     """Returns the numbers of `steps.cumsum(0)`, faster and laid out as steps are where it can.
 

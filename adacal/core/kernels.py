@@ -12,8 +12,8 @@ from torch import Tensor
 from adacal.core import compiled
 from adacal.core.tally import Tally
 
-PLANS = 8
-"""Shapes of current that parameters are kept laid out for."""
+PLANS = 16
+"""Shapes of current that something is kept for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,14 @@ class BurstParameters:
     def plan(self, current: Tensor, make: Callable[[Tensor, BurstParameters], Any]) -> Any:
         """Returns what `make` makes of a step of a current, made once for each place and layout."""
         key = (current.device, current.shape[1:], current.stride()[1:])
+        return self.kept(key, lambda: make(current[0], self))
+
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Returns what `make` makes, once for each key while there are few."""
         if key not in self.plans:
             if len(self.plans) >= PLANS:
                 self.plans.clear()
-            self.plans[key] = make(current[0], self)
+            self.plans[key] = make()
         return self.plans[key]
 
 

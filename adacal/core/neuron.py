@@ -82,6 +82,9 @@ class BurstNeuron:
     ann_levels: int | None = None
     _prepared: Prepared | None = field(default=None, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        self._prepared = None  # an attribute of its own, the last one
+
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was prepared, whose tensors have other versions in a copy."""
         return {**vars(self), "_prepared": None}
@@ -136,12 +139,23 @@ class BurstNeuron:
 
     def of_current(self, current: Tensor, T: int) -> BurstParameters:
         """As `parameters`, for the steps of a current [steps, B, C, *]."""
-        prepared, steps = self._prepared, T if self.spread_half_threshold else None
+        prepared, steps = self._prepared, self._spread_over(T)
         if prepared is not None and prepared.holds(self, current, steps):
             return prepared.parameters
         parameters = self._prepare(current[0], T)
         self._prepared = Prepared.of(self, current, steps, parameters)
         return parameters
+
+    def unchanged(self, T: int) -> Prepared | None:
+        """Returns what was prepared for such a run, if nothing has changed since."""
+        prepared = self._prepared
+        if prepared is not None and prepared.unchanged(self, self._spread_over(T)):
+            return prepared
+        return None
+
+    def _spread_over(self, T: int) -> int | None:
+        """The number of steps of a run, if parameters depend on it."""
+        return T if self.spread_half_threshold else None
 
     def _prepare(self, sample: Tensor, T: int) -> BurstParameters:
         check_whole("max_spikes", self.max_spikes)
@@ -220,6 +234,7 @@ class BurstNeuron:
         state: NeuronState | None = None,
         out: Tensor | None = None,
         tally: Tally | None = None,
+        parameters: BurstParameters | None = None,
     ) -> Tensor:
         """Returns what the layers behind receive: counts of `scan` times θ, shape of `current`.
 
@@ -227,12 +242,14 @@ class BurstNeuron:
             current, T, state: as of `scan`.
             out: may be overwritten with the output, if given; may be `current` itself.
             tally: takes the counts of a `plain_burst`, if given.
+            parameters: what `of_current` gives, if that is known.
         """
         if not self.plain_burst:
             counts, theta = self.scan(current, T, state)
             return self.received(counts, state).mul_(theta)
         before = state.tensors.get("membrane") if state is not None else None
-        parameters = self.of_current(current, T)
+        if parameters is None:
+            parameters = self.of_current(current, T)
         keep = state is not None
         output, membrane = burst_scan(
             current, parameters, before, out=out, scaled=True, keep=keep, tally=tally

@@ -11,14 +11,10 @@ from torch import Tensor
 from adacal.core.before import Before, whole_or_not_at_all
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import UnsupportedModelError
+from adacal.core.firing import Firing
 from adacal.core.interception import SpikingMode
 from adacal.core.layout import Layout, RunState
-from adacal.core.neuron import NeuronState
-from adacal.core.phases import as_fired
 from adacal.core.playback import Replay
-from adacal.core.sites import OnActivation, Site
-from adacal.core.spike_bytes import as_bytes, attach
-from adacal.core.tally import Tally
 from adacal.core.traces import Trace, outside_inference_mode, set_trace
 
 if TYPE_CHECKING:
@@ -73,14 +69,13 @@ def _passed(
         written = network.tapes.find(key, layout.batch)
         if written is not None:
             tag = _begin(network, rows, layout, meter, state, first_step)
-            fire = _fire(network, layout, meter, state)
             around = None
             if network.skip_module:
                 around = network.tapes.surroundings(written, network.module, network.forward)
             replay = Replay(
                 written,
                 layout,
-                fire,
+                Firing(network, layout, meter, state),
                 meter=meter,
                 state=state,
                 rounded=rounded,
@@ -97,7 +92,7 @@ def _passed(
     mode = SpikingMode(
         network.module,
         layout,
-        _fire(network, layout, meter, state),
+        Firing(network, layout, meter, state),
         strict=network.strict,
         max_pool=network.max_pool,
         meter=meter,
@@ -138,60 +133,6 @@ def _begin(
         return None
     meter.begin(layout, first_step, complete=state is not None and state.complete)
     return meter.input_events(rows) if network.event_input else None
-
-
-def _fire(
-    network: SpikingNetwork, layout: Layout, meter: EnergyMeter | None, state: RunState | None
-) -> OnActivation:
-    """Returns what computes the neurons' output, site by site in calling order."""
-    remaining = iter([site.name for site in network.sites if site.name in network.neurons])
-
-    def fire(site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
-        expected = next(remaining, None)
-        if expected != site.name:
-            raise UnsupportedModelError(
-                f"the network called '{site.name}' where '{expected}' came at conversion; "
-                "its calling order must not depend on the input; convert it with an example "
-                "of the inputs it will see"
-            )
-        _, current = layout.split(rows, site.name)
-        memory = None
-        if state is not None:
-            memory = state.neurons.setdefault(site.name, NeuronState())
-        neuron = network.neurons[site.name]
-        own = current if site.inplace else None
-        if trace.static and own is None:
-            current = current[:1].expand_as(current)
-        in_bytes = network.precision == "int8" and neuron.fits_bytes
-        if meter is None and not in_bytes:
-            output = neuron.output(current, network.T, memory, own)
-            return rows if output is own else output.flatten(0, 1), None
-        tally = Tally(
-            layout.batch,
-            neuron.max_spikes,
-            sums=meter is not None,
-            as_bytes=in_bytes,
-            expected=None if meter is None else meter.expected(site.name),
-        )
-        tag = None
-        if neuron.plain_burst:
-            output = neuron.output(current, network.T, memory, own, tally=tally)
-            theta = neuron.of_current(current, network.T).threshold
-            if meter is not None:
-                tag = meter.tallied(as_fired(site, neuron), tally, output.shape, theta)
-        else:
-            counts, theta = neuron.scan(current, network.T, memory)
-            if meter is not None:
-                tag = meter.fired(as_fired(site, neuron), counts, theta)
-            if in_bytes:
-                tally.counts = as_bytes(counts)
-            output = neuron.received(counts, memory).mul_(theta)
-        rows = output.flatten(0, 1)
-        if in_bytes and tally.counts is not None:
-            attach(rows, site.name, tally.counts.flatten(0, 1), theta, neuron.max_spikes)
-        return rows, tag
-
-    return fire
 
 
 def _kind_of_pass(

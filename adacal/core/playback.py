@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from adacal.core.calls import Call, read_call
 from adacal.core.eight_bit import after_pool, run_pool
 from adacal.core.execution import Execution
+from adacal.core.firing import Firing
 from adacal.core.functions import Role, role_of
 from adacal.core.layout import Layout, RunState
 from adacal.core.metering import run_counted
@@ -37,7 +38,7 @@ class Replay(TorchFunctionMode):
     Args:
         tape: of an earlier pass.
         layout: how rows are laid out, as they were but for the number of samples.
-        on_activation: computes each activation site.
+        firing: computes each activation site.
         meter: counts synaptic operations, if given.
         state: memory of a stepwise run, if given.
         rounded: computes layers of the spiking stream in low precision, if given.
@@ -49,7 +50,7 @@ class Replay(TorchFunctionMode):
         self,
         tape: Tape,
         layout: Layout,
-        on_activation: OnActivation,
+        firing: Firing,
         *,
         meter: Meter | None = None,
         state: RunState | None = None,
@@ -59,7 +60,8 @@ class Replay(TorchFunctionMode):
         super().__init__()
         self.tape = tape
         self.surroundings = surroundings
-        self.on_activation = on_activation
+        self._firing = firing
+        self._fire: OnActivation = firing
         self.meter = meter
         self.state = state
         self.rounded = rounded
@@ -85,6 +87,7 @@ class Replay(TorchFunctionMode):
         if self.surroundings is not None:
             wiring = self.tape.wiring
             if wiring is not None and wiring.takes(rows):
+                self._fire = self._firing.unattended()
                 return wiring.run(self._make, rows)
             self._draft = Draft(self.tape, self.surroundings, rows)
         with self:
@@ -180,7 +183,7 @@ class Replay(TorchFunctionMode):
     def _neurons(self, site: Site, rows: Tensor) -> tuple[Tensor, Any]:
         trace = trace_of(rows)
         assert trace is not None
-        output, tag = self.on_activation(site, rows, trace)
+        output, tag = self._fire(site, rows, trace)
         return into(rows, output) if site.inplace else output, tag
 
     def _as_written(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

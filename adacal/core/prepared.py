@@ -51,7 +51,14 @@ class Prepared:
 
     def holds(self, owner: object, current: Tensor, T: int | None) -> bool:
         """Whether nothing that they depend on has changed."""
-        if not all(map(is_, self._attributes, vars(owner).values())):
+        return self.unchanged(owner, T) and self.fits(current)
+
+    def unchanged(self, owner: object, T: int | None) -> bool:
+        """As `holds`, whatever current comes."""
+        now = vars(owner)
+        if len(now) != len(self._attributes) + 1 or not all(
+            map(is_, self._attributes, now.values())
+        ):
             return False
         for tensor, version, place in self._tensors:
             if tensor._version != version or tensor.data_ptr() != place or tensor.requires_grad:
@@ -59,9 +66,13 @@ class Prepared:
         for memory, before in self._numbers:
             if memory.tobytes() != before:
                 return False
+        return self._T == T and not torch.is_inference_mode_enabled()
+
+    def fits(self, current: Tensor) -> bool:
+        """Whether they were made for such a current, shape [steps, B, C, *]."""
         sizes, dtype, device = self._current
-        same = current.shape[2:] == sizes and current.dtype is dtype and current.device == device
-        return same and self._T == T and not torch.is_inference_mode_enabled()
+        same = current.shape[2:] == sizes and current.dtype is dtype
+        return same and current.device == device
 
 
 def _memory(tensor: Tensor) -> Any:
