@@ -160,7 +160,7 @@ class SynapseCounter:
         tally.take(magnitude)
         return self.tallied(site, tally, counts.shape, threshold)
 
-    def tallied(self, site: Site, tally: Tally, shape: torch.Size, threshold: Tensor) -> Tag:
+    def tallied(self, site: Site, tally: Tally, shape: Sequence[int], threshold: Tensor) -> Tag:
         """As `fired`, for spikes that were added up when they were fired.
 
         Args:

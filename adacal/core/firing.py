@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from adacal.core import compiled
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.kernels import BurstParameters
@@ -14,6 +13,7 @@ from adacal.core.layout import Layout, RunState
 from adacal.core.neuron import BurstNeuron, NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.prepared import Prepared
+from adacal.core.shots import aim, shoot
 from adacal.core.sites import OnActivation, Site
 from adacal.core.spike_bytes import as_bytes, attach
 from adacal.core.tally import Tally
@@ -70,61 +70,91 @@ class Firing:
             prepared = neuron.unchanged(self._network.T) if known else None
             if prepared is not None:
                 self._unchanged[name] = prepared
-        plain = self._meter is None and self._state is None and self._network.precision != "int8"
-        return self._shoot if plain else self._fire
+        return self._shoot
 
     def _shoot(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
+        """As `_fire`, with as little ado as can be."""
         prepared, steps = self._unchanged.get(site.name), self._layout.steps
-        if prepared is not None and not (trace.static and steps > 1):  # which one step stands for
-            output = compiled.shoot(rows, steps, prepared.parameters, inplace=site.inplace)
-            if output is not None:
-                return output, None
+        if prepared is None or (trace.static and steps > 1):  # which one step stands for
+            return self._fire(site, rows, trace)
+        neuron, parameters = self._network.neurons[site.name], prepared.parameters
+        memory, tally = self._memory(site), self._tally(site, neuron)
+        membrane = None if memory is None else memory.tensors.get("membrane")
+        keep, inplace = memory is not None, site.inplace
+        shot = shoot(rows, steps, parameters, membrane, inplace=inplace, keep=keep, tally=tally)
+        if shot is None:
             _, current = self._layout.split(rows, site.name)
             if prepared.fits(current):
-                compiled.aim(rows, current, prepared.parameters)
-        return self._fire(site, rows, trace)
+                aim(rows, current, parameters)
+            return self._fire(site, rows, trace)
+        output, left = shot
+        if memory is not None:
+            memory.tensors = {"membrane": left}
+            memory.step += steps
+        return output, self._told(site, neuron, tally, output, parameters.threshold)
 
     def _fire(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
-        network, meter, state = self._network, self._meter, self._state
+        network, meter = self._network, self._meter
         _, current = self._layout.split(rows, site.name)
-        memory = None
-        if state is not None:
-            memory = state.neurons.setdefault(site.name, NeuronState())
-        neuron = network.neurons[site.name]
+        memory, neuron = self._memory(site), network.neurons[site.name]
         own = current if site.inplace else None
         if trace.static and own is None:
             current = current[:1].expand_as(current)
-        in_bytes = network.precision == "int8" and neuron.fits_bytes
-        parameters = self._known(site.name, current)
-        if meter is None and not in_bytes:
+        tally, parameters = self._tally(site, neuron), self._known(site.name, current)
+        if tally is None:
             output = neuron.output(current, network.T, memory, own, parameters=parameters)
             return rows if output is own else output.flatten(0, 1), None
-        tally = Tally(
+        if neuron.plain_burst:
+            if parameters is None:
+                parameters = neuron.of_current(current, network.T)
+            output = neuron.output(current, network.T, memory, own, tally, parameters)
+            rows = output.flatten(0, 1)
+            return rows, self._told(site, neuron, tally, rows, parameters.threshold)
+        counts, theta = neuron.scan(current, network.T, memory)
+        tag = None
+        if meter is not None:
+            tag = meter.fired(as_fired(site, neuron), counts, theta)
+        rows = neuron.received(counts, memory).mul_(theta).flatten(0, 1)
+        if self._in_bytes(neuron):
+            taken = as_bytes(counts)
+            if taken is not None:
+                attach(rows, site.name, taken.flatten(0, 1), theta, neuron.max_spikes)
+        return rows, tag
+
+    def _memory(self, site: Site) -> NeuronState | None:
+        state = self._state
+        return None if state is None else state.neurons.setdefault(site.name, NeuronState())
+
+    def _tally(self, site: Site, neuron: BurstNeuron) -> Tally | None:
+        """What takes the spikes of a site; None where nobody asks for them."""
+        meter, in_bytes = self._meter, self._in_bytes(neuron)
+        if meter is None and not in_bytes:
+            return None
+        return Tally(
             self._layout.batch,
             neuron.max_spikes,
             sums=meter is not None,
             as_bytes=in_bytes,
             expected=None if meter is None else meter.expected(site.name),
         )
-        tag = None
-        if neuron.plain_burst:
-            if parameters is None:
-                parameters = neuron.of_current(current, network.T)
-            output = neuron.output(current, network.T, memory, own, tally, parameters)
-            theta = parameters.threshold
-            if meter is not None:
-                tag = meter.tallied(as_fired(site, neuron), tally, output.shape, theta)
-        else:
-            counts, theta = neuron.scan(current, network.T, memory)
-            if meter is not None:
-                tag = meter.fired(as_fired(site, neuron), counts, theta)
-            if in_bytes:
-                tally.counts = as_bytes(counts)
-            output = neuron.received(counts, memory).mul_(theta)
-        rows = output.flatten(0, 1)
-        if in_bytes and tally.counts is not None:
+
+    def _in_bytes(self, neuron: BurstNeuron) -> bool:
+        """Whether layers behind read spikes as bytes."""
+        return self._network.precision == "int8" and neuron.fits_bytes
+
+    def _told(
+        self, site: Site, neuron: BurstNeuron, tally: Tally | None, rows: Tensor, theta: Tensor
+    ) -> Any:
+        """Tells all who ask of the spikes in output rows; returns the tag of these."""
+        if tally is None:
+            return None
+        if tally.counts is not None and self._in_bytes(neuron):
             attach(rows, site.name, tally.counts.flatten(0, 1), theta, neuron.max_spikes)
-        return rows, tag
+        if self._meter is None:
+            return None
+        steps = self._layout.steps
+        shape = steps, rows.shape[0] // steps, *rows.shape[1:]
+        return self._meter.tallied(as_fired(site, neuron), tally, shape, theta)
 
     def _known(self, name: str, current: Tensor) -> BurstParameters | None:
         prepared = self._unchanged.get(name)

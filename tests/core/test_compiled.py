@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import adacal
-from adacal.core import byte_sums, compiled, kernels
+from adacal.core import byte_sums, compiled, kernels, walks
 from adacal.core.byte_sums import Bytes, Weights, weigh
 from adacal.core.dense import dense
 from adacal.core.energy import EnergyMeter
@@ -135,7 +135,7 @@ def test_short_rows_are_walked_through_together_but_not_across_samples() -> None
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_several_threads_give_the_same(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_PER_THREAD", 100)
+    monkeypatch.setattr(walks, "_PER_THREAD", 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     shape = (5, 4, 9, 9)
     for per_channel in (False, True):
@@ -168,7 +168,7 @@ def test_a_tally_holds_the_sums_of_plain_torch(
     wanted.take(counts)
     out = current.clone(memory_format=torch.preserve_format) if inplace else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "_PER_THREAD", 1)
+        patch.setattr(walks, "_PER_THREAD", 1)
         patch.setattr(torch, "get_num_threads", lambda: threads)
         given = current if out is None else out
         found = compiled.scan(given, neuron, None, out, scaled=True, keep=kept, tally=tally)
@@ -259,7 +259,7 @@ def test_running_sums_are_those_of_torch(
     if last:
         steps = steps.movedim(2, -1).contiguous().movedim(-1, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "_PER_THREAD", 1)
+        patch.setattr(walks, "_PER_THREAD", 1)
         patch.setattr(compiled, "FIRST_USE", 1)
         patch.setattr(torch, "get_num_threads", lambda: threads)
         found = compiled.running_sums(steps)

@@ -1,0 +1,216 @@
+"""How compiled loops walk through a current: what is laid out for them, and in which threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adacal.core.byte_sums import Bytes, Weights
+from adacal.core.dense import Dense, along, dense
+from adacal.core.loops import CHUNK, Scan
+from adacal.core.tally import ONE, Sums, Tally
+
+if TYPE_CHECKING:
+    from adacal.core.kernels import BurstParameters
+
+NOTHING = torch.empty(0, dtype=torch.float32)
+"""Stands for potentials that are not kept."""
+_NO_NUMBERS, _NO_WEIGHTS = NOTHING.numpy(), NOTHING.to(torch.int32).numpy()
+_NO_TOTALS = np.zeros((0, 5), np.int64)
+_SHORT = 512
+"""Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
+_PER_THREAD = 1 << 20
+"""Elements that are worth a thread of their own, which takes some 0.15 ms to start."""
+_READERS = 4
+"""Weights of spikes that are kept laid out."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a current of one shape and layout is walked through, and the parameters laid out for it.
+
+    Attributes:
+        layout: of one step.
+        outer, channels, row, by_row: see `_burst`; a step has `outer * channels` lines.
+        sample: neurons of a sample.
+        threshold, shift: numbers as the loops read them.
+        start: initial potentials likewise; None if they vary along more than thresholds do.
+        most: φ.
+    """
+
+    layout: Dense
+    outer: int
+    channels: int
+    row: int
+    by_row: int
+    sample: int
+    threshold: Any
+    shift: Any
+    start: Any
+    most: int
+    _weights: dict[Weights, Any] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> int:
+        """Lines of a step."""
+        return self.outer * self.channels
+
+    def walk(
+        self,
+        kernel: Scan,
+        current: tuple[int, int],
+        counts: tuple[int, int],
+        steps: int,
+        ranges: list[tuple[int, int]],
+        *,
+        start: Any,
+        before: int,
+        memory: int,
+        scaled: bool,
+        taken: Tensor | None,
+        tally: Tally | None,
+    ) -> list[list[int]]:
+        """Walks through all of it.
+
+        Args:
+            kernel: the loops.
+            current, counts: address, and numbers from one step to the next; may be the same.
+            steps: how many.
+            ranges: of lines, one for each thread.
+            start: potentials to begin with, laid out as thresholds; None for those at an address.
+            before, memory: addresses of potentials to begin with and to be written, 0 for none.
+            scaled: whether counts are to be multiplied by thresholds.
+            taken: takes counts as bytes, if given.
+            tally: says what is to be summed up then.
+        Returns:
+            Of each step what `_burst` adds up; nothing without `taken`.
+        """
+        codes, code_step, weight = 0, 0, _NO_WEIGHTS
+        if taken is not None and tally is not None:
+            codes, code_step, weight = taken.data_ptr(), taken.stride(0), self._weighed(tally)
+        where = *current, *counts, self.layout.numel, codes, code_step, weight
+        how = (
+            memory,
+            self.threshold,
+            self.shift,
+            _NO_NUMBERS if start is None else start,
+            before,
+            float(self.most),
+            steps,
+            self.channels,
+            self.row,
+            self.by_row,
+            scaled,
+            current[0] == counts[0],
+            tally is not None and tally.sums,
+        )
+        if taken is None and len(ranges) == 1:
+            kernel(*where, _NO_TOTALS, *how, *ranges[0])
+            return []
+        totals = np.zeros((len(ranges), 0 if taken is None else steps, 5), np.int64)
+        in_threads(
+            lambda part: kernel(*where, part[0], *how, *part[1]),
+            list(zip(totals, ranges, strict=True)),
+        )
+        whole: list[list[int]] = (totals[0] if len(ranges) == 1 else totals.sum(0)).tolist()
+        return whole
+
+    def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:
+        """Tells a tally what was taken and summed up; False if some counts fit no byte (NaN)."""
+        if any(step[4] for step in whole):
+            return False
+        known: dict[Weights, Sums] = {ONE: [step[:2] for step in whole]} if tally.sums else {}
+        if tally.expected is not None and len(self._weighed(tally)):
+            known[tally.expected] = [step[2:4] for step in whole]
+        tally.fill(Bytes(taken, self.layout), known)
+        return True
+
+    def _weighed(self, tally: Tally) -> Any:
+        """The weights that a tally expects, in the order of memory; none where they do not fit."""
+        expected = tally.expected
+        if expected is None or self.layout.order[0] != 0:
+            return _NO_WEIGHTS
+        if expected not in self._weights:
+            weight = expected.laid(self.layout, self.most)
+            # lines of several samples have thresholds of their own, but no weights in turns
+            if weight is None or len(weight) != self.sample or len(weight) % self.row:
+                weight = _NO_WEIGHTS
+            if len(self._weights) >= _READERS:
+                self._weights.clear()
+            self._weights[expected] = weight
+        return self._weights[expected]
+
+
+def make_plan(first: Tensor, neuron: BurstParameters) -> Plan | None:
+    """Returns the plan of currents with such steps; None if plain torch has to do it."""
+    layout, initial = dense(first), neuron.initial_potential
+    varying = along(neuron.threshold, first) | along(neuron.shift, first)
+    values = (neuron.threshold, neuron.shift, initial)
+    if layout is None or len(varying) > 1 or any(foreign(value) for value in values):
+        return None
+    outer, channels, inner = layout.rows(next(iter(varying), None), first.shape[0])
+    by_row = inner < _SHORT and channels > 1
+    times = _together(channels * inner, outer, layout, first.shape[0]) if by_row else 1
+
+    def laid(value: Tensor) -> Any:
+        flat = value.detach().reshape(-1).expand(channels)
+        return (
+            flat.repeat_interleave(inner).repeat(times) if by_row else flat.contiguous()
+        ).numpy()
+
+    return Plan(
+        layout=layout,
+        outer=outer // times,
+        channels=1 if by_row else channels,
+        row=channels * inner * times if by_row else inner,
+        by_row=int(by_row),
+        sample=first[0].numel(),
+        threshold=laid(neuron.threshold),
+        shift=laid(first.new_zeros(1) if neuron.shift is None else neuron.shift),
+        start=laid(initial) if along(initial, first) <= varying else None,
+        most=neuron.max_spikes,
+    )
+
+
+def _together(row: int, outer: int, layout: Dense, rows: int) -> int:
+    """How many short rows of neurons, one after the other in memory, are walked through as one."""
+    if layout.order[0] != 0 or outer % rows:  # or thresholds differ between the rows
+        return 1
+    apart = outer // rows  # of one sample, or of a row of it
+    return max(n for n in range(1, max(2, CHUNK // row + 1)) if apart % n == 0)
+
+
+def alike(membrane: Tensor, potential: Tensor) -> bool:
+    """Whether one can be read as the other is written."""
+    same = membrane.shape == potential.shape and membrane.stride() == potential.stride()
+    return same and not foreign(membrane)
+
+
+def foreign(value: Tensor | None) -> bool:
+    """Whether loops cannot read a parameter."""
+    return value is not None and (value.dtype is not torch.float32 or value.device.type != "cpu")
+
+
+def shares(lines: int, elements: int) -> list[tuple[int, int]]:
+    """Cuts lines into as many equal ranges as threads are worth it for so many elements."""
+    if elements < 2 * _PER_THREAD:
+        return [(0, lines)]
+    parts = max(1, min(torch.get_num_threads(), lines, elements // _PER_THREAD))
+    return list(pairwise([lines * part // parts for part in range(parts + 1)]))
+
+
+def in_threads(walk: Callable[[Any], None], parts: list[Any]) -> None:
+    """Walks through each part in a thread of its own, the first in the caller's."""
+    threads = [threading.Thread(target=walk, args=(part,)) for part in parts[1:]]
+    for thread in threads:
+        thread.start()
+    walk(parts[0])
+    for thread in threads:
+        thread.join()
