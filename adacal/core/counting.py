@@ -87,18 +87,27 @@ class SynapseCounter:
     _layout: Layout | None = None
     _first_step: int = 0
     _complete: bool = False
-    _readers: dict[str, Weights] = field(default_factory=dict)
     _fan_outs: FanOuts = field(default_factory=FanOuts)
     _later: list[tuple[Tensor, Add]] = field(default_factory=list)
 
-    def begin(self, layout: Layout, first_step: int = 0, *, complete: bool = False) -> None:
+    def begin(
+        self,
+        layout: Layout,
+        first_step: int = 0,
+        *,
+        complete: bool = False,
+        fan_outs: FanOuts | None = None,
+    ) -> None:
         """Starts a pass: one forward, or some steps of a stepwise run.
 
         Args:
             layout: how the rows are laid out.
             first_step: steps of the run before this pass.
             complete: every step of the run will follow.
+            fan_outs: those of the network, if they are kept there.
         """
+        if fan_outs is not None:
+            self._fan_outs = fan_outs
         self._complete = complete
         self._layout = layout
         self._first_step = first_step
@@ -141,7 +150,7 @@ class SynapseCounter:
 
     def expected(self, site: str) -> Weights | None:
         """Returns what a layer last weighed the spikes of a site with."""
-        return self._readers.get(site)
+        return self._fan_outs.readers.get(site)
 
     def fired(self, site: Site, counts: Tensor, threshold: Tensor) -> Tag:
         """Takes the spikes of a site and returns the tag for its output.
@@ -327,7 +336,7 @@ class SynapseCounter:
         else:
             both = tally.weighed(weights, blocks, at)
             if tally.site is not None and weights.same is None:
-                self._readers[tally.site] = weights
+                self._fan_outs.readers[tally.site] = weights
 
         def add(sums: Sequence[Sequence[float]]) -> None:
             events = 0.0

@@ -75,7 +75,8 @@ class Firing:
     def _shoot(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
         """As `_fire`, with as little ado as can be."""
         prepared, steps = self._unchanged.get(site.name), self._layout.steps
-        if prepared is None or (trace.static and steps > 1):  # which one step stands for
+        several = trace.static and steps > 1  # of which one stands for all
+        if prepared is None or several or not rows.is_cpu:
             return self._fire(site, rows, trace)
         neuron, parameters = self._network.neurons[site.name], prepared.parameters
         memory, tally = self._memory(site), self._tally(site, neuron)

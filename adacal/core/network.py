@@ -26,6 +26,7 @@ from adacal.core.passes import run_pass
 from adacal.core.phases import as_fired, require_plain
 from adacal.core.precision import LayerRunners, Precision, check_precision
 from adacal.core.sites import OnActivation, Site
+from adacal.core.synapses import FanOuts
 from adacal.core.tapes import Tapes
 from adacal.core.traces import is_rows, outside_inference_mode
 
@@ -57,6 +58,7 @@ class SpikingNetwork(Converted):
         footprints: bytes of one step of one sample, by its shape, where that was measured.
         layer_runners: keep weights in low precision, made once.
         tapes: what passes of this network do, see `adacal.core.passes`.
+        fan_outs: synapses of its layers, once they were counted.
         skip_module: make the calls of a pass without calling the module, where its passes have
             proved to make no others and nothing they might depend on has changed; False for a
             forward that reads global variables, or does more than its calls of torch.
@@ -102,6 +104,7 @@ class SpikingNetwork(Converted):
         self.footprints: dict[tuple[int, ...], float] = {}
         self.layer_runners = LayerRunners()
         self.tapes = Tapes()
+        self.fan_outs = FanOuts()
         self.skip_module = True
         self._rates: dict[str, float | None] = {}
 
@@ -231,7 +234,7 @@ class SpikingNetwork(Converted):
         mode = SpikingMode(self.module, layout, on_activation, max_pool=self.max_pool, meter=meter)
         with whole_or_not_at_all(meter):
             if meter is not None:
-                meter.begin(layout)
+                meter.begin(layout, fan_outs=self.fan_outs)
             outputs = mode.run(self.forward, inputs.clone(), static=True)
             if meter is not None:
                 meter.settle()

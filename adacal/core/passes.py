@@ -131,7 +131,8 @@ def _begin(
     """Tells a meter of a pass and returns the tag of its input, which is spikes if it is events."""
     if meter is None:
         return None
-    meter.begin(layout, first_step, complete=state is not None and state.complete)
+    complete = state is not None and state.complete
+    meter.begin(layout, first_step, complete=complete, fan_outs=network.fan_outs)
     return meter.input_events(rows) if network.event_input else None
 
 

@@ -31,14 +31,14 @@ class _Shot:
         steps: how many there are.
         step: from one to the next, in numbers.
         numbers: in all steps.
-        codes, potential: forms of counts as bytes and of membrane potentials.
+        counts, potential: forms of counts and of membrane potentials.
     """
 
     plan: Plan
     steps: int
     step: int
     numbers: int
-    codes: _Form
+    counts: _Form
     potential: _Form
 
 
@@ -56,13 +56,13 @@ def aim(rows: Tensor, current: Tensor, neuron: BurstParameters) -> None:
         steps, size = len(current), current[0].numel()
         if plan is None or plan.start is None or not (steps == 1 or current.stride(0) == size):
             return None
-        codes, potential = like(current, plan.layout), like(current[0], plan.layout)
+        counts, potential = like(current, plan.layout), like(current[0], plan.layout)
         return _Shot(
             plan=plan,
             steps=steps,
             step=size if steps > 1 else 0,
             numbers=current.numel(),
-            codes=(codes.shape, codes.stride()),
+            counts=(counts.shape, counts.stride()),
             potential=(potential.shape, potential.stride()),
         )
 
@@ -107,9 +107,10 @@ def shoot(
         if not alike(membrane, potential):
             return None
         start, before = None, membrane.data_ptr()
-    taken = None if tally is None else torch.empty_strided(*shot.codes, dtype=torch.uint8)
-    # a view, as what a scan gives is: calls in place tell what they wrote to its base, not to it
-    output = rows if inplace else torch.empty_like(rows).view_as(rows)
+    taken = None if tally is None else torch.empty_strided(*shot.counts, dtype=torch.uint8)
+    output = rows
+    if not inplace:  # a view, as what a scan gives is: calls in place tell its base what they wrote
+        output = torch.empty_strided(*shot.counts, dtype=torch.float32).flatten(0, 1)
     whole = plan.walk(
         kernel,
         (rows.data_ptr(), shot.step),

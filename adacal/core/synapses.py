@@ -14,12 +14,23 @@ from adacal.core.calls import Call
 from adacal.core.products import product_of
 from adacal.core.traces import known_of
 
+_SIZES = 8
+"""Sizes of inputs that fan-outs of one kind of layer are kept for; each is as large as an input."""
+
 
 class FanOuts:
-    """Number of synapses of each input element of layers; each kind of call is found once."""
+    """Number of synapses of each input element of layers; each kind of call is found once.
+
+    Attributes:
+        readers: what a layer last weighed the spikes of a site with, by the name of the site.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[Any, Weights] = {}
+        self.readers: dict[str, Weights] = {}
+        self._known: dict[Any, dict[Any, Weights]] = {}
+
+    def __reduce__(self) -> tuple[type[FanOuts], tuple[()]]:
+        return FanOuts, ()  # a copy of a network finds its own
 
     def of(self, call: Call) -> Weights:
         """Returns the fan-out, its values of the shape of one row of the input, borders included.
@@ -34,17 +45,31 @@ class FanOuts:
         source, weight = call.args[0], call.argument(1, "weight")
         at = known_of(source).row_dim
         sample = (*source.shape[:at], 1, *source.shape[at + 1 :])
-        rest = [value for value in call.args[2:] if not isinstance(value, Tensor)]
-        named = sorted((k, v) for k, v in call.kwargs.items() if not isinstance(v, Tensor))
-        key = (call.name, weight.shape, sample, str(rest), str(named) if named else "")
-        if key not in self._known:
+        by_sample = self._known.setdefault(_kind_of(call, weight), {})
+        key = sample, source.device
+        if key not in by_sample:
+            if len(by_sample) >= _SIZES:
+                del by_sample[next(iter(by_sample))]
             if call.name == "linear":
                 outputs = float(_outputs(weight))
                 values = torch.full(sample, outputs, dtype=torch.float32, device=source.device)
             else:
                 values = _gradient_fan_out(call, sample, weight)
-            self._known[key] = Weights(values)
-        return self._known[key]
+            by_sample[key] = Weights(values)
+        return by_sample[key]
+
+
+def _kind_of(call: Call, weight: Tensor) -> Any:
+    """What the fan-out of a layer depends on, besides the shape of its input."""
+    rest = tuple([value for value in call.args[2:] if not isinstance(value, Tensor)])
+    kwargs = call.kwargs
+    named = sorted((k, v) for k, v in kwargs.items() if not isinstance(v, Tensor)) if kwargs else ()
+    try:
+        kind = call.name, weight.shape, rest, tuple(named)
+        hash(kind)
+    except TypeError:  # sizes in a list
+        return call.name, weight.shape, str(rest), str(named)
+    return kind
 
 
 def _outputs(weight: Tensor) -> int:

@@ -42,7 +42,7 @@ class Plan:
         sample: neurons of a sample.
         threshold, shift: numbers as the loops read them.
         start: initial potentials likewise; None if they vary along more than thresholds do.
-        most: φ.
+        most: φ, as the loops take it.
     """
 
     layout: Dense
@@ -54,7 +54,7 @@ class Plan:
     threshold: Any
     shift: Any
     start: Any
-    most: int
+    most: float
     _weights: dict[Weights, Any] = field(default_factory=dict)
 
     @property
@@ -95,31 +95,27 @@ class Plan:
         codes, code_step, weight = 0, 0, _NO_WEIGHTS
         if taken is not None and tally is not None:
             codes, code_step, weight = taken.data_ptr(), taken.stride(0), self._weighed(tally)
-        where = *current, *counts, self.layout.numel, codes, code_step, weight
-        how = (
-            memory,
-            self.threshold,
-            self.shift,
-            _NO_NUMBERS if start is None else start,
-            before,
-            float(self.most),
-            steps,
-            self.channels,
-            self.row,
-            self.by_row,
-            scaled,
-            current[0] == counts[0],
-            tally is not None and tally.sums,
-        )
-        if taken is None and len(ranges) == 1:
-            kernel(*where, _NO_TOTALS, *how, *ranges[0])
+        start = _NO_NUMBERS if start is None else start
+        inplace, summed = current[0] == counts[0], tally is not None and tally.sums
+
+        def part(totals: Any, lines: tuple[int, int]) -> None:
+            kernel(
+                *current, *counts, self.layout.numel, codes, code_step, weight, totals, memory,
+                self.threshold, self.shift, start, before, self.most, steps, self.channels,
+                self.row, self.by_row, scaled, inplace, summed, *lines,
+            )  # fmt: skip
+
+        if taken is None:
+            in_threads(lambda lines: part(_NO_TOTALS, lines), ranges)
             return []
-        totals = np.zeros((len(ranges), 0 if taken is None else steps, 5), np.int64)
-        in_threads(
-            lambda part: kernel(*where, part[0], *how, *part[1]),
-            list(zip(totals, ranges, strict=True)),
-        )
-        whole: list[list[int]] = (totals[0] if len(ranges) == 1 else totals.sum(0)).tolist()
+        if len(ranges) == 1:
+            totals = np.zeros((steps, 5), np.int64)
+            part(totals, ranges[0])
+        else:
+            each = np.zeros((len(ranges), steps, 5), np.int64)
+            in_threads(lambda both: part(*both), list(zip(each, ranges, strict=True)))
+            totals = each.sum(0)
+        whole: list[list[int]] = totals.tolist()
         return whole
 
     def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:
@@ -138,7 +134,7 @@ class Plan:
         if expected is None or self.layout.order[0] != 0:
             return _NO_WEIGHTS
         if expected not in self._weights:
-            weight = expected.laid(self.layout, self.most)
+            weight = expected.laid(self.layout, int(self.most))
             # lines of several samples have thresholds of their own, but no weights in turns
             if weight is None or len(weight) != self.sample or len(weight) % self.row:
                 weight = _NO_WEIGHTS
@@ -175,7 +171,7 @@ def make_plan(first: Tensor, neuron: BurstParameters) -> Plan | None:
         threshold=laid(neuron.threshold),
         shift=laid(first.new_zeros(1) if neuron.shift is None else neuron.shift),
         start=laid(initial) if along(initial, first) <= varying else None,
-        most=neuron.max_spikes,
+        most=float(neuron.max_spikes),
     )
 
 
@@ -208,6 +204,9 @@ def shares(lines: int, elements: int) -> list[tuple[int, int]]:
 
 def in_threads(walk: Callable[[Any], None], parts: list[Any]) -> None:
     """Walks through each part in a thread of its own, the first in the caller's."""
+    if len(parts) == 1:
+        walk(parts[0])
+        return
     threads = [threading.Thread(target=walk, args=(part,)) for part in parts[1:]]
     for thread in threads:
         thread.start()
