@@ -168,11 +168,9 @@ def spikes_of(network: SpikingNetwork) -> Iterator[dict[str, list[Tensor]]]:
     for name, neuron in network.neurons.items():
         original = neuron.output
 
-        def recording(
-            current: Tensor, T: int, *rest, neuron=neuron, name=name, original=original, **options
-        ):  # type: ignore[no-untyped-def]
+        def recording(current: Tensor, T: int, *rest, neuron=neuron, name=name, original=original):  # type: ignore[no-untyped-def]
             theta = neuron.parameters(current[0], T).threshold
-            output = original(current, T, *rest, **options)
+            output = original(current, T, *rest)
             seen[name].append((output / theta).round())
             return output
 

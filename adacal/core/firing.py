@@ -102,15 +102,15 @@ class Firing:
         if trace.static and own is None:
             current = current[:1].expand_as(current)
         tally, parameters = self._tally(site, neuron), self._known(site.name, current)
+        known: dict[str, Any] = {} if parameters is None else {"parameters": parameters}
         if tally is None:
-            output = neuron.output(current, network.T, memory, own, parameters=parameters)
+            output = neuron.output(current, network.T, memory, own, **known)
             return rows if output is own else output.flatten(0, 1), None
         if neuron.plain_burst:
-            if parameters is None:
-                parameters = neuron.of_current(current, network.T)
-            output = neuron.output(current, network.T, memory, own, tally, parameters)
+            output = neuron.output(current, network.T, memory, own, tally, **known)
+            theta = (parameters or neuron.of_current(current, network.T)).threshold
             rows = output.flatten(0, 1)
-            return rows, self._told(site, neuron, tally, rows, parameters.threshold)
+            return rows, self._told(site, neuron, tally, rows, theta)
         counts, theta = neuron.scan(current, network.T, memory)
         tag = None
         if meter is not None:

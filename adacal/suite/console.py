@@ -176,7 +176,9 @@ def show_record(record: RunRecord, path: Path) -> None:
     if record.wall is not None:
         console.print(_wall(record.wall, record.shared or []))
     env = record.environment
-    place = env.accelerator or env.processor
+    place = env.accelerator or env.processor + (
+        f" ({env.instructions})" if env.instructions else ""
+    )
     commit = (env.commit[:10] or "no commit") + (" with changes" if env.dirty else "")
     console.print(
         f"{record.created}, {place}, {env.threads} threads, torch {env.torch}, "

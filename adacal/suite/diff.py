@@ -147,7 +147,7 @@ def _unknown(first: RunRecord, second: RunRecord) -> list[str]:
 
 
 def _machine(record: RunRecord) -> dict[str, Any]:
-    keys = ("processor", "accelerator", "device", "threads", "platform")
+    keys = ("processor", "instructions", "accelerator", "device", "threads", "platform")
     return _environment(record, *keys)
 
 

@@ -28,7 +28,9 @@ class Environment(BaseModel):
 
     Attributes:
         device: torch device of the run.
-        processor: model name of the CPU.
+        processor: model name of the CPU; on a virtual machine that of a whole family.
+        instructions: the vector instructions that torch computes with there, as it calls them
+            (AVX2, AVX512); None in records from before they were noted.
         accelerator: model name of the GPU in use, or an empty string.
         threads: torch's intra-op threads.
         commit: git commit of the checkout, or an empty string.
@@ -46,6 +48,7 @@ class Environment(BaseModel):
     platform: str
     device: str
     processor: str
+    instructions: str | None
     accelerator: str
     threads: int
     commit: str
@@ -59,8 +62,9 @@ class Environment(BaseModel):
 
     def computes_like(self, other: Environment) -> bool:
         """Says whether the same program should give the same bits in both places."""
-        keys = ("torch", "device", "processor", "accelerator", "threads")
-        return all(getattr(self, key) == getattr(other, key) for key in keys)
+        keys = ("torch", "device", "processor", "instructions", "accelerator", "threads")
+        known = self.instructions is not None
+        return known and all(getattr(self, key) == getattr(other, key) for key in keys)
 
 
 def capture(device: str) -> Environment:
@@ -78,6 +82,7 @@ def capture(device: str) -> Environment:
         platform=f"{platform.system()} {platform.machine()}",
         device=device,
         processor=_processor(),
+        instructions=torch.backends.cpu.get_cpu_capability(),
         accelerator=accelerator,
         threads=torch.get_num_threads(),
         commit=commit,

@@ -12,7 +12,7 @@ from typing import Any
 
 from adacal.core.errors import DataError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 HISTORY = {
     1: "the first; later ones of it also hold timesteps.metric_by_step and timesteps.ms_per_step",
@@ -21,6 +21,7 @@ HISTORY = {
     "ones of it also hold redraws (the main metric on redrawn test sets)",
     3: "plug_ins (packages and modules from elsewhere that brought a part of the run)",
     4: "environment.libraries (versions of installed packages besides torch and NumPy)",
+    5: "environment.instructions (vector instructions that torch computes with)",
 }
 
 
@@ -37,13 +38,26 @@ def _from_2(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_3(values: dict[str, Any]) -> dict[str, Any]:
+    return _with_unknown(values, "libraries")
+
+
+def _from_4(values: dict[str, Any]) -> dict[str, Any]:
+    return _with_unknown(values, "instructions")
+
+
+def _with_unknown(values: dict[str, Any], name: str) -> dict[str, Any]:
     environment = values.get("environment")
     if not isinstance(environment, dict):  # reading it says what is wrong
         return values
-    return {**values, "environment": {**environment, "libraries": None}}
+    return {**values, "environment": {**environment, name: None}}
 
 
-STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+}
 
 
 def migrate(values: dict[str, Any], origin: str) -> dict[str, Any]:

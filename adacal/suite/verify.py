@@ -62,11 +62,12 @@ def verify(
 ) -> Verification:
     """Runs a record's config again and compares.
 
-    With the same processor, torch, device and threads, every sample must come out as recorded and
-    counts agree to rounding (1e-6). Elsewhere the order of float additions differs, which tips
-    single spikes: the metric may differ by 0.5 units, counts and energy by 2 %, the divergence
-    by 10 %. Wall times are never compared. The main metric of a record without redraws may be one
-    that an evaluator rounded, as now it is not, and may differ by 0.051 everywhere.
+    With the same processor and vector instructions, torch, device and threads, every sample must
+    come out as recorded and counts agree to rounding (1e-6). Elsewhere, and where a record does not
+    say, float additions may run in another order, which tips single spikes: the metric may differ
+    by 0.5 units, counts and energy by 2 %, the divergence by 10 %. Wall times are never compared.
+    The main metric of a record without redraws may be one that an evaluator rounded, as now it is
+    not, and may differ by 0.051 everywhere.
 
     Raises:
         DataError: data or checkpoint are not those of the record.
@@ -88,10 +89,13 @@ def verify(
     if exact:
         explanation = "same processor, torch, device and threads: counts must agree exactly"
     else:
+        where = "another processor, torch, device or number of threads"
+        if record.environment.instructions is None:
+            where = "the record does not say which vector instructions it was computed with"
         explanation = (
-            "another processor, torch, device or number of threads: float additions run in "
-            f"another order and tip single spikes, so the metric may differ by {OTHER_METRIC}, "
-            f"counts by {OTHER_MACHINE:.0%}, the divergence by {OTHER_DIVERGENCE:.0%}"
+            f"{where}: float additions may run in another order and tip single spikes, so the "
+            f"metric may differ by {OTHER_METRIC}, counts by {OTHER_MACHINE:.0%}, the divergence "
+            f"by {OTHER_DIVERGENCE:.0%}"
         )
     old, new = record.environment, now.environment
     if (old.commit, old.dirty) != (new.commit, new.dirty) or old.dirty:

@@ -41,7 +41,7 @@ def two_runs(warmup: int, T: int) -> tuple[Tensor, list[Tensor]]:
     for neuron in network.neurons.values():
         output = neuron.output
 
-        def first(current: Tensor, T: int, *_: Any, neuron=neuron, output=output, **__: Any):  # type: ignore[no-untyped-def]
+        def first(current: Tensor, T: int, *_: Any, neuron=neuron, output=output):  # type: ignore[no-untyped-def]
             _, left = burst_scan(current, neuron.parameters(current[0], T))
             gates.append((left > 0.001 * neuron.threshold).to(left))
             return output(current, T)
@@ -52,7 +52,7 @@ def two_runs(warmup: int, T: int) -> tuple[Tensor, list[Tensor]]:
     for neuron, gate in zip(network.neurons.values(), gates, strict=True):
         output = neuron.output
 
-        def second(current: Tensor, T: int, *_: Any, gate=gate, output=output, **__: Any):  # type: ignore[no-untyped-def]
+        def second(current: Tensor, T: int, *_: Any, gate=gate, output=output):  # type: ignore[no-untyped-def]
             return output(current, T) * gate
 
         neuron.output = second  # type: ignore[method-assign]

@@ -131,6 +131,15 @@ def test_verifying_elsewhere_allows_what_rounding_may_tip() -> None:
     assert "another processor" in outcome.explanation
 
 
+def test_a_record_that_does_not_say_how_it_was_computed_need_not_agree_to_the_spike() -> None:
+    record = measure(resolve(raw_config()), Session())
+    assert record.environment.instructions and verify(record).exact
+    for instructions, words in ((None, "does not say which vector"), ("NONE", "another processor")):
+        known = record.environment.model_copy(update={"instructions": instructions})
+        outcome = verify(record.model_copy(update={"environment": known}))
+        assert outcome.ok and not outcome.exact and words in outcome.explanation
+
+
 def test_verifying_names_libraries_of_other_versions_and_a_record_may_know_none() -> None:
     record = measure(resolve(raw_config()), Session())
     known = {**(record.environment.libraries or {}), "scipy": "0.1", "gone": "2"}
