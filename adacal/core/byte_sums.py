@@ -39,13 +39,16 @@ class Weights:
         self._on: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
     def laid(self, layout: Dense, most: int) -> Any:
-        """Returns them in the order of memory, 32 bits each; None where a sum may not fit.
+        """Returns them in the order of memory, 32 bits each; None where that cannot be.
+
+        A sum may not fit, or they may be of other rows: sites can have any, input by input.
 
         Args:
             layout: of rows.
             most: largest count.
         """
-        if self._largest * most * CHUNK >= _ORDER:
+        alike = self.values.numel() == 1 or self.values.dim() == len(layout.order)
+        if not alike or self._largest * most * CHUNK >= _ORDER:
             return None
         if layout.order not in self._laid:
             values = self.values.detach().cpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -42,7 +43,8 @@ class Firing:
     ) -> None:
         self._network, self._layout = network, layout
         self._meter, self._state = meter, state
-        self._sites = iter([site.name for site in network.sites if site.name in network.neurons])
+        self._sites = [site.name for site in network.sites if site.name in network.neurons]
+        self._fired = iter(self._sites)
         self._unchanged: dict[str, Prepared] = {}
 
     def __call__(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
@@ -51,7 +53,7 @@ class Firing:
         Raises:
             UnsupportedModelError: another site comes next, or rows are mixed.
         """
-        expected = next(self._sites, None)
+        expected = next(self._fired, None)
         if expected != site.name:
             raise UnsupportedModelError(
                 f"the network called '{site.name}' where '{expected}' came at conversion; "
@@ -60,11 +62,16 @@ class Firing:
             )
         return self._fire(site, rows, trace)
 
-    def unattended(self) -> OnActivation:
+    def unattended(self, sites: Sequence[str]) -> OnActivation:
         """Returns what does so in a pass whose calls are known and in which no other code runs.
 
         Neurons are looked at here, all at once, and not again.
+
+        Args:
+            sites: names of those that will come, in order.
         """
+        if self._sites != sites:
+            return self  # which says what is wrong
         for name, neuron in self._network.neurons.items():
             known = neuron.plain_burst and type(neuron) is BurstNeuron
             prepared = neuron.unchanged(self._network.T) if known else None

@@ -12,7 +12,7 @@ from torch import Tensor
 from adacal.core import compiled
 from adacal.core.tally import Tally
 
-PLANS = 16
+PLANS = 32
 """Shapes of current that something is kept for."""
 
 
@@ -41,11 +41,13 @@ class BurstParameters:
 
     def kept(self, key: Any, make: Callable[[], Any]) -> Any:
         """Returns what `make` makes, once for each key while there are few."""
-        if key not in self.plans:
-            if len(self.plans) >= PLANS:
-                self.plans.clear()
-            self.plans[key] = make()
-        return self.plans[key]
+        if key in self.plans:
+            return self.plans[key]
+        made = make()
+        if len(self.plans) >= PLANS:
+            self.plans.clear()
+        self.plans[key] = made
+        return made
 
 
 def burst_scan(

@@ -87,7 +87,7 @@ class Replay(TorchFunctionMode):
         if self.surroundings is not None:
             wiring = self.tape.wiring
             if wiring is not None and wiring.takes(rows):
-                self._fire = self._firing.unattended()
+                self._fire = self._firing.unattended(wiring.sites)
                 return wiring.run(self._make, rows)
             self._draft = Draft(self.tape, self.surroundings, rows)
         with self:

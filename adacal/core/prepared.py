@@ -18,20 +18,25 @@ class Prepared:
     a CPU its numbers, too: changes through `.data` are counted nowhere.
 
     Args:
-        owner: the neurons; this is to be their last attribute.
+        owner: the neurons, which keep this as `_prepared`.
         current: that the parameters were made for.
         T: steps of the run, if they depend on it.
         parameters: what was made.
     """
 
-    __slots__ = ("_T", "_attributes", "_current", "_numbers", "_tensors", "parameters")
+    __slots__ = (
+        "_T", "_attributes", "_kind", "_names", "_numbers", "_places", "_tensors", "parameters"
+    )  # fmt: skip
 
     def __init__(
         self, owner: object, current: Tensor, T: int | None, parameters: BurstParameters
     ) -> None:
         self.parameters = parameters
-        self._attributes = tuple(vars(owner).values())[:-1]
-        self._current, self._T = (current.shape[2:], current.dtype, current.device), T
+        self._names, self._attributes = frozenset(vars(owner)), _values(owner)
+        self._kind, self._T = (current.dim(), current.dtype, current.device), T
+        start = getattr(owner, "initial_potential", None)
+        by_place = isinstance(start, Tensor) and start.dim() > 1
+        self._places = current.shape[2:] if by_place else None
         tensors = [value for value in self._attributes if isinstance(value, Tensor)]
         self._tensors = [(tensor, tensor._version, tensor.data_ptr()) for tensor in tensors]
         memories = [_memory(tensor) for tensor in tensors if tensor.is_cpu]
@@ -55,10 +60,7 @@ class Prepared:
 
     def unchanged(self, owner: object, T: int | None) -> bool:
         """As `holds`, whatever current comes."""
-        now = vars(owner)
-        if len(now) != len(self._attributes) + 1 or not all(
-            map(is_, self._attributes, now.values())
-        ):
+        if vars(owner).keys() != self._names or not all(map(is_, self._attributes, _values(owner))):
             return False
         for tensor, version, place in self._tensors:
             if tensor._version != version or tensor.data_ptr() != place or tensor.requires_grad:
@@ -69,10 +71,16 @@ class Prepared:
         return self._T == T and not torch.is_inference_mode_enabled()
 
     def fits(self, current: Tensor) -> bool:
-        """Whether they were made for such a current, shape [steps, B, C, *]."""
-        sizes, dtype, device = self._current
-        same = current.shape[2:] == sizes and current.dtype is dtype
-        return same and current.device == device
+        """Whether they do for such a current, shape [steps, B, C, *]."""
+        dim, dtype, device = self._kind
+        if current.dim() != dim or current.dtype is not dtype or current.device != device:
+            return False
+        return self._places is None or current.shape[2:] == self._places
+
+
+def _values(owner: object) -> list[Any]:
+    """All attributes but this one, in order."""
+    return [value for name, value in vars(owner).items() if name != "_prepared"]
 
 
 def _memory(tensor: Tensor) -> Any:

@@ -98,7 +98,9 @@ def shoot(
     kernel = compiled.loaded()
     if shot is None or kernel is None or rows.dtype is not torch.float32 or not rows.is_cpu:
         return None
-    if rows.requires_grad or (tally is not None and neuron.max_spikes > MOST):
+    if type(rows) not in (Tensor, torch.nn.Parameter) or rows.requires_grad:
+        return None
+    if tally is not None and neuron.max_spikes > MOST:
         return None
     plan, potential, start, before = shot.plan, NOTHING, shot.plan.start, 0
     if keep or membrane is not None:

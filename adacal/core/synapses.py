@@ -17,6 +17,9 @@ from adacal.core.traces import known_of
 _SIZES = 8
 """Sizes of inputs that fan-outs of one kind of layer are kept for; each is as large as an input."""
 
+_KINDS = 512
+"""Kinds of layers that any are kept for."""
+
 
 class FanOuts:
     """Number of synapses of each input element of layers; each kind of call is found once.
@@ -45,18 +48,23 @@ class FanOuts:
         source, weight = call.args[0], call.argument(1, "weight")
         at = known_of(source).row_dim
         sample = (*source.shape[:at], 1, *source.shape[at + 1 :])
-        by_sample = self._known.setdefault(_kind_of(call, weight), {})
-        key = sample, source.device
-        if key not in by_sample:
-            if len(by_sample) >= _SIZES:
-                del by_sample[next(iter(by_sample))]
+        kind, key = _kind_of(call, weight), (sample, source.device)
+        by_sample = self._known.get(kind)
+        if by_sample is None:
+            if len(self._known) >= _KINDS:
+                self._known.clear()
+            by_sample = self._known[kind] = {}
+        found = by_sample.get(key)
+        if found is None:
             if call.name == "linear":
                 outputs = float(_outputs(weight))
                 values = torch.full(sample, outputs, dtype=torch.float32, device=source.device)
             else:
                 values = _gradient_fan_out(call, sample, weight)
-            by_sample[key] = Weights(values)
-        return by_sample[key]
+            if len(by_sample) >= _SIZES:
+                by_sample.clear()
+            found = by_sample[key] = Weights(values)
+        return found
 
 
 def _kind_of(call: Call, weight: Tensor) -> Any:

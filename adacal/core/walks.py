@@ -133,7 +133,8 @@ class Plan:
         expected = tally.expected
         if expected is None or self.layout.order[0] != 0:
             return _NO_WEIGHTS
-        if expected not in self._weights:
+        weight = self._weights.get(expected)
+        if weight is None:
             weight = expected.laid(self.layout, int(self.most))
             # lines of several samples have thresholds of their own, but no weights in turns
             if weight is None or len(weight) != self.sample or len(weight) % self.row:
@@ -141,7 +142,7 @@ class Plan:
             if len(self._weights) >= _READERS:
                 self._weights.clear()
             self._weights[expected] = weight
-        return self._weights[expected]
+        return weight
 
 
 def make_plan(first: Tensor, neuron: BurstParameters) -> Plan | None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.functions import function_name, names
+from adacal.core.sites import Site
 from adacal.core.surroundings import Surroundings, drawn_so_far, switches
 from adacal.core.tape import VALUES, Entry, Given, Tape
 from adacal.core.traces import trace_of
@@ -96,6 +97,7 @@ class Wiring:
         constants: tensors that carry no activations, in the order they are given.
         forms: of rows with which it did so.
         returned: constants among the outputs, with the numbers they go by.
+        sites: names of those that fire, in calling order.
     """
 
     steps: list[Step]
@@ -104,6 +106,7 @@ class Wiring:
     constants: list[Tensor]
     forms: set[Form]
     returned: list[tuple[int, Tensor]]
+    sites: list[str]
 
     def takes(self, rows: Tensor) -> bool:
         """Whether rows are of a form that was seen."""
@@ -183,7 +186,9 @@ class Draft:
             return before
         self._drop(outputs)
         made = self._steps, outputs, self._values, self._constants
-        return Wiring(*made, {self._form}, self._returned)
+        fires = [step.entry.detail for step in self._steps if step.entry.kind == "fire"]
+        sites = [site.name for site in fires if isinstance(site, Site)]
+        return Wiring(*made, {self._form}, self._returned, sites)
 
     def _number(self, trace: Any) -> int:
         number, self._values = self._values, self._values + 1

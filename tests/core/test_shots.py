@@ -20,6 +20,7 @@ from adacal.core.byte_sums import Weights
 from adacal.core.calls import Call
 from adacal.core.conversion import convert
 from adacal.core.energy import EnergyMeter
+from adacal.core.errors import InputError, UnsupportedModelError
 from adacal.core.kernels import BurstParameters, plain_scan
 from adacal.core.layout import RunState
 from adacal.core.network import SpikingNetwork
@@ -277,13 +278,109 @@ def test_changes_of_neurons_are_seen_at_the_next_pass(
     assert not torch.equal(network(inputs), before)
 
 
-def test_a_neuron_that_is_missing_is_said_to_be() -> None:
+def drop_first(network: SpikingNetwork) -> None:
+    network.sites = network.sites[1:]
+
+
+def turn_round(network: SpikingNetwork) -> None:
+    network.sites = network.sites[::-1]
+
+
+def leave_out(network: SpikingNetwork) -> None:
+    del network.neurons[next(iter(network.neurons))]
+
+
+@pytest.mark.parametrize("change", [drop_first, turn_round, leave_out])
+def test_other_sites_than_the_calls_have_are_said_to_be(
+    change: Callable[[SpikingNetwork], None],
+) -> None:
     network, inputs = network_of(inplace=True), numbers((4, 2, 8, 8), 3)
     for _ in range(4):
         network(inputs)
-    del network.neurons[next(iter(network.neurons))]
-    with pytest.raises(Exception, match="where|did not call"):
+    change(network)
+    with pytest.raises(UnsupportedModelError, match="called .* where .* came at conversion"):
         network(inputs)
+
+
+class Noted(BurstNeuron):
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.note = "an attribute of its own"
+
+
+@pytest.mark.parametrize("way", ["an attribute", "a subclass"])
+def test_neurons_with_more_attributes_keep_what_was_prepared_and_no_more(
+    way: str, shots: list[bool]
+) -> None:
+    network, inputs = network_of(inplace=False), numbers((4, 2, 8, 8), 3)
+    network(inputs)
+    if way == "an attribute":
+        first(network).note = "mine"  # type: ignore[attr-defined]
+    else:
+        values = {key: value for key, value in vars(first(network)).items() if key != "_prepared"}
+        network.neurons[next(iter(network.neurons))] = Noted(**values)
+    network(inputs)
+    prepared = first(network)._prepared
+    for _ in range(4):
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert prepared is not None and first(network)._prepared is prepared
+    assert shots.count(True) >= (8 if way == "an attribute" else 6)
+
+
+def test_sizes_in_turns_are_fired_at_without_anything_made_anew(shots: list[bool]) -> None:
+    torch.manual_seed(0)
+    network = convert(Blocks(inplace=True).eval(), numbers((2, 2, 8, 8), 1), T=2, max_spikes=2)
+    network.sample_shape = None
+    network.calibrate([numbers((2, 2, 8, 8), 1)])
+    for number in range(12):
+        inputs = numbers((2, 2, 8 + number % 2, 8), number)
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert all(shots[-8:])
+    first(network).initial_potential = numbers((1, 6, 8, 8), 5)
+    network(numbers((2, 2, 8, 8), 1))
+    with pytest.raises(InputError, match="one a place"):
+        network(numbers((2, 2, 9, 8), 1))
+
+
+class Own(Tensor):
+    """A kind of tensor of one's own."""
+
+
+def test_a_kind_of_tensor_of_ones_own_is_computed_with_carefully() -> None:
+    neuron, rows = parameters((2, 3), 1, 2, places=False), numbers((2, 3), 2)
+    aim(rows, rows[None], neuron)
+    assert shoot(rows.as_subclass(Own), 1, neuron, inplace=False) is None
+    network, inputs = network_of(inplace=False), numbers((4, 2, 8, 8), 3)
+    for _ in range(4):
+        network(inputs)
+    assert type(network(inputs.as_subclass(Own))) is Own
+
+
+class ByDimensions(nn.Module):
+    """Reads a site of another number of dimensions, input by input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plane, self.line = nn.Conv2d(4, 3, 3), nn.Conv1d(4, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(x)
+        return self.plane(x).mean((2, 3)) if x.dim() == 4 else self.line(x).mean(2)
+
+
+def test_sites_of_another_number_of_dimensions_are_counted() -> None:
+    network = convert(ByDimensions().eval(), numbers((2, 4, 6, 6), 1), T=2, max_spikes=2)
+    network.sample_shape = None
+    network.calibrate([numbers((2, 4, 6, 6), 1)])
+    for number in range(10):
+        inputs = numbers((2, 4, 6, 6) if number % 2 else (2, 4, 6), number)
+        meter, wanted = EnergyMeter(), EnergyMeter()
+        output = network.predict(inputs, meter).output
+        network.fan_outs, kept = FanOuts(), network.fan_outs
+        network.skip_module = False
+        assert_equal(output, network.predict(inputs, wanted).output)
+        network.fan_outs, network.skip_module = kept, True
+        assert meter.report() == wanted.report() and wanted.report().sops > 0
 
 
 # fan-outs -----------------------------------------------------------------------------------
@@ -326,3 +423,6 @@ def test_kinds_of_layers_and_sizes_are_told_apart_and_few_are_kept() -> None:
     for size in range(6, 6 + 2 * synapses._SIZES):
         of(size)
     assert all(len(known) <= synapses._SIZES for known in fan_outs._known.values())
+    for padding in range(synapses._KINDS + 9):
+        of(6, None, 1, padding)
+    assert len(fan_outs._known) <= synapses._KINDS
