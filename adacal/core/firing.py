@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -22,6 +23,9 @@ from adacal.core.traces import Trace
 
 if TYPE_CHECKING:
     from adacal.core.network import SpikingNetwork
+
+_ATTRIBUTES = frozenset(each.name for each in fields(BurstNeuron))
+"""Of neurons whose methods nobody has put others in place of."""
 
 
 class Firing:
@@ -73,7 +77,8 @@ class Firing:
         if self._sites != sites:
             return self  # which says what is wrong
         for name, neuron in self._network.neurons.items():
-            known = neuron.plain_burst and type(neuron) is BurstNeuron
+            as_they_come = type(neuron) is BurstNeuron and vars(neuron).keys() == _ATTRIBUTES
+            known = as_they_come and neuron.plain_burst
             prepared = neuron.unchanged(self._network.T) if known else None
             if prepared is not None:
                 self._unchanged[name] = prepared
