@@ -43,7 +43,7 @@ def run_pass(
         UnsupportedModelError: the network calls other functions than at conversion.
         Whatever fails: the memory of the run and what was counted are then as before.
     """
-    with whole_or_not_at_all(meter, state) as before:
+    with network.tapes.lock, whole_or_not_at_all(meter, state) as before:
         outputs = _passed(network, make_rows, layout, meter, state, first_step, before)
         if meter is not None:
             meter.settle()

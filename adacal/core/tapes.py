@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +22,14 @@ do without the module before that is not tried any more."""
 
 
 class Tapes:
-    """The tapes of a network, by what a pass depends on besides its calls."""
+    """The tapes of a network, by what a pass depends on besides its calls.
+
+    Attributes:
+        lock: held by the pass that runs, since deciding one follows the calls of modules.
+    """
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()
         self._around: Surroundings | None = None
         self._kept: dict[Any, Tape] = {}
         self._diverged: Counter[Any] = Counter()

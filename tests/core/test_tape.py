@@ -7,6 +7,7 @@ import copy
 import gc
 import pickle
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -369,3 +370,15 @@ def test_an_error_in_a_pass_from_a_tape_is_raised_and_does_not_count(read: list[
         neuron.threshold = 0.5
         assert_equal(network(inputs), expected)
     assert read == [False, True] * 4
+
+
+def test_threads_take_turns_with_one_network() -> None:
+    network = everything_network(T=2)
+    inputs = [dyadic((1 + n, 2, 8, 8), n) for n in range(4)]
+    wanted = [fresh(everything_network(T=2), each) for each in inputs]
+    for _ in range(3):  # cold ones, whose passes are decided
+        network = everything_network(T=2)
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(6):
+                for found, right in zip(pool.map(network, inputs), wanted, strict=True):
+                    assert torch.equal(found, right)
