@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from adacal.core import compiled
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.kernels import BurstParameters
@@ -15,7 +16,7 @@ from adacal.core.layout import Layout, RunState
 from adacal.core.neuron import BurstNeuron, NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.prepared import Prepared
-from adacal.core.shots import aim, shoot
+from adacal.core.shots import aim, aimed, shoot
 from adacal.core.sites import OnActivation, Site
 from adacal.core.spike_bytes import as_bytes, attach
 from adacal.core.tally import Tally
@@ -82,7 +83,7 @@ class Firing:
             prepared = neuron.unchanged(self._network.T) if known else None
             if prepared is not None:
                 self._unchanged[name] = prepared
-        return self._shoot
+        return self._shoot if compiled.loaded() else self._fire
 
     def _shoot(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
         """As `_fire`, with as little ado as can be."""
@@ -96,9 +97,10 @@ class Firing:
         keep, inplace = memory is not None, site.inplace
         shot = shoot(rows, steps, parameters, membrane, inplace=inplace, keep=keep, tally=tally)
         if shot is None:
-            _, current = self._layout.split(rows, site.name)
-            if prepared.fits(current):
-                aim(rows, current, parameters)
+            if not aimed(rows, steps, parameters):
+                _, current = self._layout.split(rows, site.name)
+                if prepared.fits(current):
+                    aim(rows, current, parameters)
             return self._fire(site, rows, trace)
         output, left = shot
         if memory is not None:

@@ -83,7 +83,7 @@ class BurstNeuron:
     _prepared: Prepared | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._prepared = None  # an attribute of its own, the last one
+        self._prepared = None  # an attribute from the start: those of neurons are compared
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was prepared, whose tensors have other versions in a copy."""

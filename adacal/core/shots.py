@@ -28,14 +28,12 @@ class _Shot:
 
     Attributes:
         plan: of a step.
-        steps: how many there are.
         step: from one to the next, in numbers.
         numbers: in all steps.
         counts, potential: forms of counts and of membrane potentials.
     """
 
     plan: Plan
-    steps: int
     step: int
     numbers: int
     counts: _Form
@@ -59,7 +57,6 @@ def aim(rows: Tensor, current: Tensor, neuron: BurstParameters) -> None:
         counts, potential = like(current, plan.layout), like(current[0], plan.layout)
         return _Shot(
             plan=plan,
-            steps=steps,
             step=size if steps > 1 else 0,
             numbers=current.numel(),
             counts=(counts.shape, counts.stride()),
@@ -68,6 +65,11 @@ def aim(rows: Tensor, current: Tensor, neuron: BurstParameters) -> None:
 
     if compiled.takes(current, compiled.FIRST_USE):
         neuron.kept((len(current), rows.shape, rows.stride()), make)
+
+
+def aimed(rows: Tensor, steps: int, neuron: BurstParameters) -> bool:
+    """Whether that was done for such rows, or was found to be of no use."""
+    return (steps, rows.shape, rows.stride()) in neuron.plans
 
 
 def shoot(

@@ -39,7 +39,7 @@ class Plan:
     Attributes:
         layout: of one step.
         outer, channels, row, by_row: see `_burst`; a step has `outer * channels` lines.
-        sample: neurons of a sample.
+        neurons: of one row of a batch.
         threshold, shift: numbers as the loops read them.
         start: initial potentials likewise; None if they vary along more than thresholds do.
         most: φ, as the loops take it.
@@ -50,7 +50,7 @@ class Plan:
     channels: int
     row: int
     by_row: int
-    sample: int
+    neurons: int
     threshold: Any
     shift: Any
     start: Any
@@ -136,8 +136,8 @@ class Plan:
         weight = self._weights.get(expected)
         if weight is None:
             weight = expected.laid(self.layout, int(self.most))
-            # lines of several samples have thresholds of their own, but no weights in turns
-            if weight is None or len(weight) != self.sample or len(weight) % self.row:
+            # lines of several rows, which have thresholds of their own, have no weights in turns
+            if weight is None or len(weight) != self.neurons or len(weight) % self.row:
                 weight = _NO_WEIGHTS
             if len(self._weights) >= _READERS:
                 self._weights.clear()
@@ -168,7 +168,7 @@ def make_plan(first: Tensor, neuron: BurstParameters) -> Plan | None:
         channels=1 if by_row else channels,
         row=channels * inner * times if by_row else inner,
         by_row=int(by_row),
-        sample=first[0].numel(),
+        neurons=first[0].numel(),
         threshold=laid(neuron.threshold),
         shift=laid(first.new_zeros(1) if neuron.shift is None else neuron.shift),
         start=laid(initial) if along(initial, first) <= varying else None,

@@ -282,6 +282,31 @@ def test_changes_of_neurons_are_seen_at_the_next_pass(
     assert not torch.equal(wanted, before)
 
 
+def test_what_cannot_be_aimed_at_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = network_of(inplace=True), numbers((4, 2, 8, 8), 3)
+    second(network).initial_potential = numbers((1, 6, 8, 8), 5)  # place by place
+    tried: list[torch.Size] = []
+
+    def noting(rows: Tensor, current: Tensor, neuron: BurstParameters) -> None:
+        tried.append(rows.shape)
+        aim(rows, current, neuron)
+
+    monkeypatch.setattr(firing, "aim", noting)
+    for _ in range(8):
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert len(tried) == len(set(tried)) == 3
+
+
+def test_without_the_kernel_nobody_tries_to_shoot(
+    shots: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, inputs = network_of(inplace=True), numbers((4, 2, 8, 8), 3)
+    monkeypatch.setattr(compiled, "_MADE", [None])
+    for _ in range(4):
+        assert_equal(network(inputs), fresh(network, inputs))
+    assert not shots
+
+
 def drop_first(network: SpikingNetwork) -> None:
     network.sites = network.sites[1:]
 
