@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from adacal.core.dense import Dense, dense, like, memory_of
-from adacal.core.loops import CHUNK, Scan, compile_add_up, compile_weigh, had
+from adacal.core.loops import CHUNK, Scan, had
+from adacal.core.small_loops import compile_add_up, compile_weigh
 
 _ORDER = 2**31
 """Sums of a piece of memory stay below."""

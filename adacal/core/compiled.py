@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adacal.core.dense import dense, like, memory_of
-from adacal.core.loops import Scan, compile_burst, compile_sums, had
+from adacal.core.dense import dense, like
+from adacal.core.loops import Job, Made, compile_burst, compile_sums, had
 from adacal.core.spike_bytes import MOST
 from adacal.core.tally import Tally
-from adacal.core.walks import NOTHING, Plan, alike, foreign, in_threads, make_plan, shares
+from adacal.core.team import Loops
+from adacal.core.walks import NOTHING, Plan, alike, foreign, make_plan
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
@@ -30,7 +31,7 @@ SWITCH = "ADACAL_SCAN"
 """Environment variable; `plain` leaves the compiled scan out."""
 FIRST_USE = 1 << 18
 """Elements of a current from which the compiler is loaded, once; from then on it takes all."""
-_MADE: list[Scan | None] = []
+_MADE: list[Loops | None] = []
 """The kernel, once it was asked for: looked at by every scan, which `lru_cache` tells slowly."""
 
 
@@ -62,9 +63,10 @@ def running_sums(steps: Tensor) -> Tensor:
     if kernel is None or layout is None:
         return steps.cumsum(0)
     total = like(steps, layout)
-    arguments = memory_of(steps, layout), steps.stride(0), memory_of(total, layout), total.stride(0)
-    parts = shares(steps[0].numel(), steps.numel())
-    in_threads(lambda share: kernel(*arguments, len(steps), *share), parts)
+    job = Job(current=steps.data_ptr(), step=steps.stride(0), steps=len(steps))
+    job.counts, job.count_step, job.size = total.data_ptr(), total.stride(0), steps[0].numel()
+    job.lines, job.parts = job.size, kernel.parts(job.size, steps.numel())
+    kernel.run(job)
     return total
 
 
@@ -81,7 +83,7 @@ def takes(current: Tensor, elements: int) -> bool:
 
 
 def _run(
-    kernel: Scan,
+    kernel: Loops,
     current: Tensor,
     neuron: BurstParameters,
     membrane: Tensor | None,
@@ -103,11 +105,10 @@ def _run(
         return None
     counts = like(current, layout) if out is None else out
     taken = None if tally is None else like(current, layout, torch.uint8)
-    potential, start, before = NOTHING, plan.start, 0
-    if membrane is not None or start is None or keep:
+    potential, before, by_place = NOTHING, 0, plan.start is None
+    if membrane is not None or by_place or keep:
         potential = like(current[0], layout)
-    if membrane is not None or start is None:  # goes on from there, or starts place by place
-        start = None
+    if membrane is not None or by_place:  # goes on from there, or starts place by place
         before = potential.data_ptr()
         if membrane is not None and alike(membrane, potential):
             before = membrane.data_ptr()
@@ -119,8 +120,7 @@ def _run(
         (current.data_ptr(), current.stride(0) if several else 0),
         (counts.data_ptr(), counts.stride(0) if several else 0),
         steps,
-        shares(plan.lines, current.numel()),
-        start=start,
+        current.numel(),
         before=before,
         memory=potential.data_ptr() if potential is not NOTHING else 0,
         scaled=scaled,
@@ -135,28 +135,28 @@ def _run(
 
 
 @lru_cache(maxsize=1)
-def _sum_kernel() -> Scan | None:
+def _sum_kernel() -> Loops | None:
     return beside(compile_sums)
 
 
-def beside(compile_loops: Callable[[], Scan]) -> Scan | None:
+def beside(compile_loops: Callable[[], Made]) -> Made | None:
     """Returns other compiled loops; None where those of the scan cannot be had either."""
     return None if _kernel() is None else had(compile_loops)
 
 
-def loaded() -> Scan | None:
+def loaded() -> Loops | None:
     """Returns the kernel if it was asked for before and can be had."""
     return _MADE[0] if _MADE else None
 
 
-def _kernel() -> Scan | None:
+def _kernel() -> Loops | None:
     """Returns the kernel, made when it is first asked for; None if it cannot be had."""
     if not _MADE:
         _MADE.append(None if os.environ.get(SWITCH) == "plain" else _compiled())
     return _MADE[0]
 
 
-def _compiled() -> Scan | None:
+def _compiled() -> Loops | None:
     """Compiles and tries the kernel; says once why it cannot be had."""
     try:
         kernel = compile_burst()
@@ -174,7 +174,7 @@ def _compiled() -> Scan | None:
     return None
 
 
-def _agrees(kernel: Scan) -> bool:
+def _agrees(kernel: Loops) -> bool:
     """Whether the kernel gives what plain torch gives on numbers that round in every operation."""
     from adacal.core.kernels import BurstParameters, plain_scan
 

@@ -16,7 +16,7 @@ from adacal.core.dense import like
 from adacal.core.kernels import BurstParameters
 from adacal.core.spike_bytes import MOST
 from adacal.core.tally import Tally
-from adacal.core.walks import NOTHING, Plan, alike, make_plan, shares
+from adacal.core.walks import NOTHING, Plan, alike, make_plan
 
 _Form = tuple[tuple[int, ...], tuple[int, ...]]
 """Shape and strides."""
@@ -104,13 +104,13 @@ def shoot(
         return None
     if tally is not None and neuron.max_spikes > MOST:
         return None
-    plan, potential, start, before = shot.plan, NOTHING, shot.plan.start, 0
+    plan, potential, before = shot.plan, NOTHING, 0
     if keep or membrane is not None:
         potential = torch.empty_strided(*shot.potential, dtype=torch.float32)
     if membrane is not None:
         if not alike(membrane, potential):
             return None
-        start, before = None, membrane.data_ptr()
+        before = membrane.data_ptr()
     taken = None if tally is None else torch.empty_strided(*shot.counts, dtype=torch.uint8)
     output = rows
     if not inplace:  # a view, as what a scan gives is: calls in place tell its base what they wrote
@@ -120,8 +120,7 @@ def shoot(
         (rows.data_ptr(), shot.step),
         (output.data_ptr(), shot.step),
         steps,
-        shares(plan.lines, shot.numbers),
-        start=start,
+        shot.numbers,
         before=before,
         memory=0 if potential is NOTHING else potential.data_ptr(),
         scaled=True,

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from adacal.core import compiled
 from adacal.core.dense import dense, memory_of
-from adacal.core.loops import CHUNK, Scan, compile_each_step, compile_mean_of_steps
+from adacal.core.loops import CHUNK, Scan
 from adacal.core.neuron import BurstNeuron
+from adacal.core.small_loops import compile_each_step, compile_mean_of_steps
 
 AT_ONCE = 1 << 19
 """Numbers of a current that plain torch tries at once; more memory would be mapped afresh."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from adacal.core import compiled
 from adacal.core.errors import CalibrationError, ConfigError
 from adacal.core.kernels import quantise
-from adacal.core.loops import Scan, compile_gaps
+from adacal.core.loops import Scan
+from adacal.core.small_loops import compile_gaps
 
 _SILENT = 1e-30  # a channel whose peak is below this never fires
 _CHUNK = 1 << 21  # most elements of one temporary tensor

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,20 +11,20 @@ from torch import Tensor
 
 from adacal.core.byte_sums import Bytes, Weights
 from adacal.core.dense import Dense, along, dense
-from adacal.core.loops import CHUNK, Scan
+from adacal.core.loops import CHUNK, Job
 from adacal.core.tally import ONE, Sums, Tally
+from adacal.core.team import Loops
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
 
 NOTHING = torch.empty(0, dtype=torch.float32)
 """Stands for potentials that are not kept."""
-_NO_NUMBERS, _NO_WEIGHTS = NOTHING.numpy(), NOTHING.to(torch.int32).numpy()
-_NO_TOTALS = np.zeros((0, 5), np.int64)
+_NO_WEIGHTS = NOTHING.to(torch.int32).numpy()
 _SHORT = 512
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
-_PER_THREAD = 1 << 20
-"""Elements that are worth a thread of their own, which takes some 0.15 ms to start."""
+_APART = 16
+"""Numbers between the sums of two parts, which threads would else write to one line of cache."""
 _READERS = 4
 """Weights of spikes that are kept laid out."""
 
@@ -56,6 +53,14 @@ class Plan:
     start: Any
     most: float
     _weights: dict[Weights, Any] = field(default_factory=dict)
+    _job: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        job = Job(size=self.layout.numel, channels=self.channels, row=self.row, by_row=self.by_row)
+        job.lines, job.most = self.lines, self.most
+        job.threshold, job.shift = self.threshold.ctypes.data, self.shift.ctypes.data
+        job.start = 0 if self.start is None else self.start.ctypes.data
+        object.__setattr__(self, "_job", bytes(job))
 
     @property
     def lines(self) -> int:
@@ -64,13 +69,12 @@ class Plan:
 
     def walk(
         self,
-        kernel: Scan,
+        loops: Loops,
         current: tuple[int, int],
         counts: tuple[int, int],
         steps: int,
-        ranges: list[tuple[int, int]],
+        elements: int,
         *,
-        start: Any,
         before: int,
         memory: int,
         scaled: bool,
@@ -80,43 +84,39 @@ class Plan:
         """Walks through all of it.
 
         Args:
-            kernel: the loops.
+            loops: what does so.
             current, counts: address, and numbers from one step to the next; may be the same.
             steps: how many.
-            ranges: of lines, one for each thread.
-            start: potentials to begin with, laid out as thresholds; None for those at an address.
-            before, memory: addresses of potentials to begin with and to be written, 0 for none.
+            elements: of all steps.
+            before: address of potentials to begin with, place by place; 0 for `start`.
+            memory: address of potentials to be written, 0 for none.
             scaled: whether counts are to be multiplied by thresholds.
             taken: takes counts as bytes, if given.
             tally: says what is to be summed up then.
         Returns:
             Of each step what `_burst` adds up; nothing without `taken`.
         """
-        codes, code_step, weight = 0, 0, _NO_WEIGHTS
-        if taken is not None and tally is not None:
-            codes, code_step, weight = taken.data_ptr(), taken.stride(0), self._weighed(tally)
-        start = _NO_NUMBERS if start is None else start
-        inplace, summed = current[0] == counts[0], tally is not None and tally.sums
-
-        def part(totals: Any, lines: tuple[int, int]) -> None:
-            kernel(
-                *current, *counts, self.layout.numel, codes, code_step, weight, totals, memory,
-                self.threshold, self.shift, start, before, self.most, steps, self.channels,
-                self.row, self.by_row, scaled, inplace, summed, *lines,
-            )  # fmt: skip
-
-        if taken is None:
-            in_threads(lambda lines: part(_NO_TOTALS, lines), ranges)
+        job = Job.from_buffer_copy(self._job)
+        job.current, job.step = current
+        job.counts, job.count_step = counts
+        job.inplace = current[0] == counts[0]
+        job.steps, job.before, job.potential, job.scaled = steps, before, memory, scaled
+        if before:
+            job.start = 0
+        job.parts = parts = loops.parts(self.lines, elements)
+        if taken is None or tally is None:
+            loops.run(job)
             return []
-        if len(ranges) == 1:
-            totals = np.zeros((steps, 5), np.int64)
-            part(totals, ranges[0])
-        else:
-            each = np.zeros((len(ranges), steps, 5), np.int64)
-            in_threads(lambda both: part(*both), list(zip(each, ranges, strict=True)))
-            totals = each.sum(0)
-        whole: list[list[int]] = totals.tolist()
-        return whole
+        weight, summed = self._weighed(tally), 5 * steps
+        job.codes, job.code_step, job.summed = taken.data_ptr(), taken.stride(0), tally.sums
+        if len(weight):
+            job.weight, job.weights = weight.ctypes.data, len(weight)
+        totals = np.zeros((parts, summed + _APART), np.int64)
+        job.totals, job.totals_apart = totals.ctypes.data, summed + _APART
+        loops.run(job)
+        whole = totals[0] if parts == 1 else totals.sum(0)
+        of_steps: list[list[int]] = whole[:summed].reshape(steps, 5).tolist()
+        return of_steps
 
     def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:
         """Tells a tally what was taken and summed up; False if some counts fit no byte (NaN)."""
@@ -193,24 +193,3 @@ def alike(membrane: Tensor, potential: Tensor) -> bool:
 def foreign(value: Tensor | None) -> bool:
     """Whether loops cannot read a parameter."""
     return value is not None and (value.dtype is not torch.float32 or value.device.type != "cpu")
-
-
-def shares(lines: int, elements: int) -> list[tuple[int, int]]:
-    """Cuts lines into as many equal ranges as threads are worth it for so many elements."""
-    if elements < 2 * _PER_THREAD:
-        return [(0, lines)]
-    parts = max(1, min(torch.get_num_threads(), lines, elements // _PER_THREAD))
-    return list(pairwise([lines * part // parts for part in range(parts + 1)]))
-
-
-def in_threads(walk: Callable[[Any], None], parts: list[Any]) -> None:
-    """Walks through each part in a thread of its own, the first in the caller's."""
-    if len(parts) == 1:
-        walk(parts[0])
-        return
-    threads = [threading.Thread(target=walk, args=(part,)) for part in parts[1:]]
-    for thread in threads:
-        thread.start()
-    walk(parts[0])
-    for thread in threads:
-        thread.join()

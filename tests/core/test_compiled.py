@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from ctypes import memset
+from contextlib import contextmanager
+from ctypes import CFUNCTYPE, addressof, c_int64, memset
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import adacal
-from adacal.core import byte_sums, compiled, kernels, walks
+from adacal.core import byte_sums, compiled, kernels, team
 from adacal.core.byte_sums import Bytes, Weights, weigh
 from adacal.core.dense import dense
 from adacal.core.energy import EnergyMeter
 from adacal.core.kernels import BurstParameters, burst_scan, plain_scan
-from adacal.core.loops import _burst
+from adacal.core.loops import Job, _burst, _sums, share
 from adacal.core.tally import ONE, Tally
+from adacal.core.team import Loops, Team, torch_team
 from toys import dyadic
 
 SHAPES = st.sampled_from(
@@ -133,15 +135,75 @@ def test_short_rows_are_walked_through_together_but_not_across_samples() -> None
     assert plan.by_row and plan.row == 81 * 6 and plan.outer == 2  # 81 places of 6 channels fit
 
 
+@contextmanager
+def walked_by(who: str, threads: int) -> Iterator[None]:
+    """Gives each thread a single element, if there are as many."""
+    teams = {"torch": torch_team, "python": lambda: None, "fewer": alone}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(team, "GRAIN", 1)
+        patch.setattr(team, "_PER_THREAD", 1)
+        patch.setattr(team, "torch_team", teams[who])
+        patch.setattr(torch, "get_num_threads", lambda: threads)
+        yield
+
+
+def alone() -> Team:
+    """A team that a limit of the system leaves a single thread, however many are wanted."""
+    real = torch_team()
+    assert real is not None, "torch has the threads of OpenMP wherever tests run"
+
+    def start(address: int, job: int, threads: int, flags: int) -> None:
+        assert threads > 1
+        CFUNCTYPE(None, c_int64)(address)(job)
+
+    return Team(start, real.part, real.parts)
+
+
+WHO = ["torch", "python", "fewer"]
+
+
+@pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("threads", [1, 3])
-def test_several_threads_give_the_same(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walks, "_PER_THREAD", 100)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+def test_several_threads_give_the_same(threads: int, who: str) -> None:
     shape = (5, 4, 9, 9)
     for per_channel in (False, True):
         neuron = neurons(shape, 1, per_channel=per_channel, last=False, shift=True, places=False,
                          phi=3)  # fmt: skip
-        assert_same(numbers((3, *shape), 2), neuron)
+        with walked_by(who, threads):
+            assert_same(numbers((3, *shape), 2), neuron)
+
+
+def test_threads_of_torch_walk_through_equal_parts() -> None:
+    seen = [(0, 0, 0)] * 3
+
+    def part(at: int) -> None:
+        job = Job.from_address(at)
+        seen[job.part] = job.lines * job.part // job.parts, job.parts, job.ask_part
+
+    loops = Loops(part)
+    assert loops.parts(7, 10**9) == min(7, torch.get_num_threads())
+    loops.run(Job(lines=7, parts=3))  # without an address: threads of Python
+    assert seen == [(0, 3, 0), (2, 3, 0), (4, 3, 0)]
+
+
+def test_few_elements_are_not_worth_a_second_thread() -> None:
+    kernel = compiled._kernel()
+    assert kernel is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: 4)
+        found = [kernel.parts(1000, n * team.GRAIN) for n in (1, 2, 3, 9)]
+        patch.setattr(team, "torch_team", lambda: None)
+        found += [kernel.parts(1000, n * team._PER_THREAD) for n in (1, 2)]
+    assert found == [1, 2, 3, 4, 1, 2]
+
+
+def test_without_openmp_python_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch_team.cache_clear()
+    monkeypatch.setattr(torch.backends.openmp, "is_available", lambda: False)
+    try:
+        assert torch_team() is None
+    finally:
+        torch_team.cache_clear()
 
 
 @settings(max_examples=150, deadline=None)
@@ -149,10 +211,11 @@ def test_several_threads_give_the_same(threads: int, monkeypatch: pytest.MonkeyP
     shape=SHAPES, T=st.integers(1, 4), phi=st.integers(1, 5), seed=st.integers(0, 10**6),
     per_channel=st.booleans(), last=st.booleans(), form=st.sampled_from(["dense", "last", "rows"]),
     rows=st.integers(1, 3), threads=st.integers(1, 4), kept=st.booleans(), inplace=st.booleans(),
+    who=st.sampled_from(WHO),
 )  # fmt: skip
 def test_a_tally_holds_the_sums_of_plain_torch(
     shape: tuple[int, ...], T: int, phi: int, seed: int, per_channel: bool, last: bool, form: str,
-    rows: int, threads: int, kept: bool, inplace: bool,
+    rows: int, threads: int, kept: bool, inplace: bool, who: str,
 ) -> None:  # fmt: skip
     batch, sizes = shape[0], (shape[0] * rows, *shape[1:])  # a sample has several rows
     current = numbers((T, *sizes), seed)
@@ -167,9 +230,7 @@ def test_a_tally_holds_the_sums_of_plain_torch(
     wanted, tally = Tally(batch, phi), Tally(batch, phi, expected=weights if inplace else None)
     wanted.take(counts)
     out = current.clone(memory_format=torch.preserve_format) if inplace else None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(walks, "_PER_THREAD", 1)
-        patch.setattr(torch, "get_num_threads", lambda: threads)
+    with walked_by(who, threads):
         given = current if out is None else out
         found = compiled.scan(given, neuron, None, out, scaled=True, keep=kept, tally=tally)
         assert found is not None
@@ -251,17 +312,17 @@ def test_sums_are_the_same_without_the_loops(name: str, monkeypatch: pytest.Monk
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=SHAPES, T=st.integers(1, 5), last=st.booleans(), threads=st.integers(1, 3))
+@given(
+    shape=SHAPES, T=st.integers(1, 5), last=st.booleans(), threads=st.integers(1, 3),
+    who=st.sampled_from(WHO),
+)  # fmt: skip
 def test_running_sums_are_those_of_torch(
-    shape: tuple[int, ...], T: int, last: bool, threads: int
+    shape: tuple[int, ...], T: int, last: bool, threads: int, who: str
 ) -> None:
     steps = numbers((T, *shape), 4)
     if last:
         steps = steps.movedim(2, -1).contiguous().movedim(-1, 2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(walks, "_PER_THREAD", 1)
-        patch.setattr(compiled, "FIRST_USE", 1)
-        patch.setattr(torch, "get_num_threads", lambda: threads)
+    with walked_by(who, threads):
         found = compiled.running_sums(steps)
     assert torch.equal(bits(found), bits(steps.cumsum(0)))
     assert found.stride()[1:] == steps.stride()[1:]
@@ -322,9 +383,23 @@ def test_the_loops_do_the_same_in_plain_python(last: bool, T: int) -> None:
         tally, wanted = Tally(2, 3), Tally(2, 3)
         counts, potential = plain_scan(current, neuron, start)
         wanted.take(counts)
-        found = compiled._run(_burst, current, neuron, start, None, scaled=False, tally=tally)
+        found = compiled._run(
+            Loops(_burst), current, neuron, start, None, scaled=False, tally=tally
+        )
         assert found is not None and torch.equal(found[0], counts)
         assert torch.equal(found[1], potential) and tally.totals(T) == wanted.totals(T)
+
+
+def test_sums_and_shares_are_the_same_in_plain_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = dyadic((3, 5, 700), 1, bound=20)
+    monkeypatch.setattr(compiled, "_sum_kernel", lambda: Loops(_sums))
+    assert torch.equal(compiled.running_sums(steps), steps.cumsum(0))
+    real = torch_team()
+    assert real is not None
+    job = Job(lines=7, parts=3, ask_part=real.part, ask_parts=real.parts)
+    assert share(addressof(job)) == (0, 0, 7)  # of one thread, that which asks
+    assert share(addressof(Job(lines=7, parts=3, part=2))) == (2, 4, 7)
+    assert share(addressof(Job(lines=7, parts=3, part=3))) == (3, 0, 0)
 
 
 def test_an_output_of_another_type_is_left_to_plain_torch() -> None:
@@ -381,7 +456,11 @@ def test_without_it_one_sentence_is_logged_and_plain_torch_runs(
         raise ImportError("No module named 'numba'")
 
     def wrong() -> Any:
-        return lambda current, step, counts, count_step, size, *rest: memset(counts, 0, 4 * size)
+        def zeros(at: int) -> None:
+            job = Job.from_address(at)
+            memset(job.counts, 0, 4 * job.size)
+
+        return Loops(zeros)
 
     compiled._MADE.clear()
     monkeypatch.setattr(compiled, "compile_burst", missing if fault == "missing" else wrong)

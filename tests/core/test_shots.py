@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adacal.core import compiled, firing, synapses, walks
+from adacal.core import compiled, firing, synapses, team
 from adacal.core.byte_sums import Weights
 from adacal.core.calls import Call
 from adacal.core.conversion import convert
@@ -94,7 +94,7 @@ def test_a_shot_gives_the_bits_of_plain_torch(
         tally = Tally(shape[0], phi, expected=weights if expected else None) if counted else None
         aim(rows, current, neuron)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(walks, "_PER_THREAD", 1)
+            patch.setattr(team, "GRAIN", 1)
             patch.setattr(torch, "get_num_threads", lambda: threads)
             found = shoot(rows, T, neuron, membrane, inplace=inplace, keep=keep, tally=tally)
         if found is None:  # a potential that does not lie as the current does

@@ -1,0 +1,117 @@
+"""Who walks through compiled loops: the threads that torch computes with, or some of Python's.
+
+Those of torch wait, awake for a while, for the next layer, and have in their caches what they made
+of the last. To start one of Python's takes as long as a small layer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from adacal.core.loops import Job
+
+GRAIN = 1 << 15
+"""Elements that are worth one more thread of torch, as for operations of its own."""
+_PER_THREAD = 1 << 20
+"""Elements that are worth a thread of Python, which takes some 0.15 ms to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The threads of torch.
+
+    Attributes:
+        start: runs a function of an address in so many threads, and waits for all.
+        part, parts: addresses of functions that say which thread runs and how many there are.
+    """
+
+    start: Any
+    part: int
+    parts: int
+
+
+class Loops:
+    """Compiled loops that do a job.
+
+    Args:
+        function: takes the address of a job and does the part that falls to the caller's thread.
+        address: of `function`, for the threads of torch; 0 where it has none.
+        of: what holds the machine code.
+    """
+
+    def __init__(
+        self, function: Callable[[int], None], address: int = 0, of: object = None
+    ) -> None:
+        self._function, self._address, self._of = function, address, of
+
+    def parts(self, lines: int, elements: int) -> int:
+        """Returns in how many parts so many lines and elements are worth to be walked through."""
+        most = elements // (GRAIN if self._address and torch_team() else _PER_THREAD)
+        return 1 if most < 2 else max(1, min(torch.get_num_threads(), lines, most))
+
+    def run(self, job: Job) -> None:
+        """Does all parts of a job."""
+        parts = job.parts
+        if parts == 1:
+            self._function(ctypes.addressof(job))
+            return
+        team = torch_team() if self._address else None
+        if team is None:
+            self._in_own_threads(job, parts)
+            return
+        job.ask_part, job.ask_parts = team.part, team.parts
+        # always all of them: a team that changes its size ends threads and starts others
+        threads = max(parts, torch.get_num_threads())
+        team.start(self._address, ctypes.addressof(job), threads, 0)
+
+    def _in_own_threads(self, job: Job, parts: int) -> None:
+        jobs = [type(job).from_buffer_copy(job) for _ in range(parts)]
+        for part, one in enumerate(jobs):
+            one.part = part
+        in_threads(lambda one: self._function(ctypes.addressof(one)), jobs)
+
+
+@lru_cache(maxsize=1)
+def torch_team() -> Team | None:
+    """Returns the threads of torch; None where it has others than those of GNU's OpenMP."""
+    if not torch.backends.openmp.is_available():
+        return None
+    for path in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
+        try:
+            library = ctypes.CDLL(str(path))  # loaded long ago, with the OpenMP that it runs on
+            start, part, parts = (
+                library[name]
+                for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+            )
+        except (OSError, AttributeError):
+            continue
+        start.restype = None
+        start.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        return Team(start, _address(part), _address(parts))
+    return None
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def in_threads(walk: Callable[[Any], None], parts: list[Any]) -> None:
+    """Walks through each part in a thread of its own, the first in the caller's."""
+    if len(parts) == 1:
+        walk(parts[0])
+        return
+    threads = [threading.Thread(target=walk, args=(part,)) for part in parts[1:]]
+    for thread in threads:
+        thread.start()
+    walk(parts[0])
+    for thread in threads:
+        thread.join()
