@@ -65,7 +65,7 @@ def running_sums(steps: Tensor) -> Tensor:
     total = like(steps, layout)
     job = Job(current=steps.data_ptr(), step=steps.stride(0), steps=len(steps))
     job.counts, job.count_step, job.size = total.data_ptr(), total.stride(0), steps[0].numel()
-    job.lines, job.parts = job.size, kernel.parts(job.size, steps.numel())
+    kernel.divide(job, job.size, steps.numel())
     kernel.run(job)
     return total
 
@@ -114,23 +114,20 @@ def _run(
             before = membrane.data_ptr()
         else:
             potential.copy_(neuron.initial_potential if membrane is None else membrane)
-    several = steps > 1
-    whole = plan.walk(
-        kernel,
-        (current.data_ptr(), current.stride(0) if several else 0),
-        (counts.data_ptr(), counts.stride(0) if several else 0),
-        steps,
-        current.numel(),
-        before=before,
-        memory=potential.data_ptr() if potential is not NOTHING else 0,
-        scaled=scaled,
-        taken=taken,
-        tally=tally,
-    )
+    step, count_step = (current.stride(0), counts.stride(0)) if steps > 1 else (0, 0)
+    job = plan.job(kernel, steps, step, count_step, scaled=scaled)
+    job.current, job.counts = current.data_ptr(), counts.data_ptr()
+    job.inplace = job.current == job.counts
+    if before:
+        job.start, job.before = 0, before
+    if potential is not NOTHING:
+        job.potential = potential.data_ptr()
+    if taken is None or tally is None:
+        kernel.run(job)
+    elif not plan.tell(tally, taken, plan.walk(kernel, job, taken, tally)):
+        tally.take(torch.div(counts, neuron.threshold).round_() if scaled else counts)
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
-    if tally is not None and taken is not None and not plan.tell(tally, taken, whole):
-        tally.take(torch.div(counts, neuron.threshold).round_() if scaled else counts)
     return counts, potential
 
 

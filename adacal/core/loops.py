@@ -25,7 +25,7 @@ _WHOLE = (
     "current", "step", "counts", "count_step", "size", "codes", "code_step", "weight", "weights",
     "totals", "totals_apart", "potential", "threshold", "shift", "start", "before", "steps",
     "channels", "row", "by_row", "scaled", "inplace", "summed", "lines", "parts", "part",
-    "ask_part", "ask_parts",
+    "ask_part", "ask_parts", "threads",
 )  # fmt: skip
 
 
@@ -50,6 +50,7 @@ class Job(ctypes.Structure):
         parts: how many may be had at most.
         part: which of these this is, where no function is to be asked.
         ask_part, ask_parts: functions that say which it is and how many there are; 0 for none.
+        threads: how many are started where one is asked.
         most: φ.
     """
 

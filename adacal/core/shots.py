@@ -7,6 +7,7 @@ left the cache. So what a scan is told of rows of one shape and layout is kept.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from adacal.core import compiled
 from adacal.core.dense import like
 from adacal.core.kernels import BurstParameters
+from adacal.core.loops import Job
 from adacal.core.spike_bytes import MOST
 from adacal.core.tally import Tally
 from adacal.core.walks import NOTHING, Plan, alike, make_plan
@@ -28,14 +30,12 @@ class _Shot:
 
     Attributes:
         plan: of a step.
-        step: from one to the next, in numbers.
-        numbers: in all steps.
+        job: of all steps, but for addresses.
         counts, potential: forms of counts and of membrane potentials.
     """
 
     plan: Plan
-    step: int
-    numbers: int
+    job: bytes
     counts: _Form
     potential: _Form
 
@@ -48,28 +48,35 @@ def aim(rows: Tensor, current: Tensor, neuron: BurstParameters) -> None:
         current: the same as [steps, B, C, *].
         neuron: parameters that fit it.
     """
+    kernel = compiled.loaded()
 
     def make() -> _Shot | None:
         plan: Plan | None = neuron.plan(current, make_plan)
         steps, size = len(current), current[0].numel()
         if plan is None or plan.start is None or not (steps == 1 or current.stride(0) == size):
             return None
+        assert kernel is not None
+        step = size if steps > 1 else 0
         counts, potential = like(current, plan.layout), like(current[0], plan.layout)
         return _Shot(
             plan=plan,
-            step=size if steps > 1 else 0,
-            numbers=current.numel(),
+            job=bytes(plan.job(kernel, steps, step, step, scaled=True)),
             counts=(counts.shape, counts.stride()),
             potential=(potential.shape, potential.stride()),
         )
 
-    if compiled.takes(current, compiled.FIRST_USE):
-        neuron.kept((len(current), rows.shape, rows.stride()), make)
+    if kernel is not None and compiled.takes(current, current.numel()):
+        neuron.kept(_key(rows, len(current)), make)
 
 
 def aimed(rows: Tensor, steps: int, neuron: BurstParameters) -> bool:
     """Whether that was done for such rows, or was found to be of no use."""
-    return (steps, rows.shape, rows.stride()) in neuron.plans
+    return _key(rows, steps) in neuron.plans
+
+
+def _key(rows: Tensor, steps: int) -> tuple[Any, ...]:
+    """What a shot depends on."""
+    return steps, rows.shape, rows.stride(), torch.get_num_threads()
 
 
 def shoot(
@@ -96,7 +103,7 @@ def shoot(
         Output, laid out as `rows`, and the potential after the last step; None where that has not
         been aimed at (`aim`) or cannot be, and `burst_scan` has to do it.
     """
-    shot: _Shot | None = neuron.plans.get((steps, rows.shape, rows.stride()))
+    shot: _Shot | None = neuron.plans.get(_key(rows, steps))
     kernel = compiled.loaded()
     if shot is None or kernel is None or rows.dtype is not torch.float32 or not rows.is_cpu:
         return None
@@ -104,32 +111,24 @@ def shoot(
         return None
     if tally is not None and neuron.max_spikes > MOST:
         return None
-    plan, potential, before = shot.plan, NOTHING, 0
+    job, output, potential = Job.from_buffer_copy(shot.job), rows, NOTHING
     if keep or membrane is not None:
         potential = torch.empty_strided(*shot.potential, dtype=torch.float32)
+        job.potential = potential.data_ptr()
     if membrane is not None:
         if not alike(membrane, potential):
             return None
-        before = membrane.data_ptr()
-    taken = None if tally is None else torch.empty_strided(*shot.counts, dtype=torch.uint8)
-    output = rows
+        job.start, job.before = 0, membrane.data_ptr()
     if not inplace:  # a view, as what a scan gives is: calls in place tell its base what they wrote
         output = torch.empty_strided(*shot.counts, dtype=torch.float32).flatten(0, 1)
-    whole = plan.walk(
-        kernel,
-        (rows.data_ptr(), shot.step),
-        (output.data_ptr(), shot.step),
-        steps,
-        shot.numbers,
-        before=before,
-        memory=0 if potential is NOTHING else potential.data_ptr(),
-        scaled=True,
-        taken=taken,
-        tally=tally,
-    )
+    job.current, job.counts, job.inplace = rows.data_ptr(), output.data_ptr(), inplace
+    if tally is None:
+        kernel.run(job)
+    else:
+        plan, taken = shot.plan, torch.empty_strided(*shot.counts, dtype=torch.uint8)
+        if not plan.tell(tally, taken, plan.walk(kernel, job, taken, tally)):
+            counts = output.view(steps, -1, *output.shape[1:])
+            tally.take(torch.div(counts, neuron.threshold).round_())
     if inplace and not rows.is_inference():
         torch.autograd.graph.increment_version(rows)  # torch has not seen what the loops did
-    if tally is not None and taken is not None and not plan.tell(tally, taken, whole):
-        counts = output.view(steps, -1, *output.shape[1:])
-        tally.take(torch.div(counts, neuron.threshold).round_())
     return output, potential

@@ -53,25 +53,32 @@ class Loops:
     ) -> None:
         self._function, self._address, self._of = function, address, of
 
-    def parts(self, lines: int, elements: int) -> int:
-        """Returns in how many parts so many lines and elements are worth to be walked through."""
-        most = elements // (GRAIN if self._address and torch_team() else _PER_THREAD)
-        return 1 if most < 2 else max(1, min(torch.get_num_threads(), lines, most))
+    def divide(self, job: Job, lines: int, elements: int) -> None:
+        """Tells a job in how many parts so many lines and elements are worth to be walked through.
+
+        Args:
+            job: what is to be done, with all that it is about.
+            lines: of which no part takes less than one.
+            elements: that are read.
+        """
+        team = torch_team() if self._address else None
+        threads = torch.get_num_threads()
+        worth = elements // (_PER_THREAD if team is None else GRAIN)
+        job.lines, job.parts = lines, max(1, min(threads, lines, worth))
+        if team is not None and job.parts > 1:
+            # always all of them: a team that changes its size ends threads and starts others
+            job.threads, job.ask_part, job.ask_parts = threads, team.part, team.parts
 
     def run(self, job: Job) -> None:
         """Does all parts of a job."""
-        parts = job.parts
-        if parts == 1:
+        if job.parts == 1:
             self._function(ctypes.addressof(job))
             return
-        team = torch_team() if self._address else None
+        team = torch_team() if job.threads else None
         if team is None:
-            self._in_own_threads(job, parts)
-            return
-        job.ask_part, job.ask_parts = team.part, team.parts
-        # always all of them: a team that changes its size ends threads and starts others
-        threads = max(parts, torch.get_num_threads())
-        team.start(self._address, ctypes.addressof(job), threads, 0)
+            self._in_own_threads(job, job.parts)
+        else:
+            team.start(self._address, ctypes.addressof(job), job.threads, 0)
 
     def _in_own_threads(self, job: Job, parts: int) -> None:
         jobs = [type(job).from_buffer_copy(job) for _ in range(parts)]

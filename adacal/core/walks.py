@@ -57,65 +57,45 @@ class Plan:
 
     def __post_init__(self) -> None:
         job = Job(size=self.layout.numel, channels=self.channels, row=self.row, by_row=self.by_row)
-        job.lines, job.most = self.lines, self.most
+        job.most = self.most
         job.threshold, job.shift = self.threshold.ctypes.data, self.shift.ctypes.data
         job.start = 0 if self.start is None else self.start.ctypes.data
         object.__setattr__(self, "_job", bytes(job))
 
-    @property
-    def lines(self) -> int:
-        """Lines of a step."""
-        return self.outer * self.channels
+    def job(self, loops: Loops, steps: int, step: int, count_step: int, *, scaled: bool) -> Job:
+        """Returns what loops are told of so many steps, but for addresses.
 
-    def walk(
-        self,
-        loops: Loops,
-        current: tuple[int, int],
-        counts: tuple[int, int],
-        steps: int,
-        elements: int,
-        *,
-        before: int,
-        memory: int,
-        scaled: bool,
-        taken: Tensor | None,
-        tally: Tally | None,
-    ) -> list[list[int]]:
-        """Walks through all of it.
+        Args:
+            loops: what will walk.
+            steps: how many.
+            step, count_step: numbers from one step to the next.
+            scaled: whether counts are to be multiplied by thresholds.
+        """
+        job = Job.from_buffer_copy(self._job)
+        job.steps, job.step, job.count_step, job.scaled = steps, step, count_step, scaled
+        loops.divide(job, self.outer * self.channels, steps * self.layout.numel)
+        return job
+
+    def walk(self, loops: Loops, job: Job, taken: Tensor, tally: Tally) -> list[list[int]]:
+        """Walks through all of it, with counts taken.
 
         Args:
             loops: what does so.
-            current, counts: address, and numbers from one step to the next; may be the same.
-            steps: how many.
-            elements: of all steps.
-            before: address of potentials to begin with, place by place; 0 for `start`.
-            memory: address of potentials to be written, 0 for none.
-            scaled: whether counts are to be multiplied by thresholds.
-            taken: takes counts as bytes, if given.
-            tally: says what is to be summed up then.
+            job: with addresses.
+            taken: takes counts as bytes.
+            tally: says what is to be summed up.
         Returns:
-            Of each step what `_burst` adds up; nothing without `taken`.
+            Of each step what `_burst` adds up.
         """
-        job = Job.from_buffer_copy(self._job)
-        job.current, job.step = current
-        job.counts, job.count_step = counts
-        job.inplace = current[0] == counts[0]
-        job.steps, job.before, job.potential, job.scaled = steps, before, memory, scaled
-        if before:
-            job.start = 0
-        job.parts = parts = loops.parts(self.lines, elements)
-        if taken is None or tally is None:
-            loops.run(job)
-            return []
-        weight, summed = self._weighed(tally), 5 * steps
+        weight, summed = self._weighed(tally), 5 * job.steps
         job.codes, job.code_step, job.summed = taken.data_ptr(), taken.stride(0), tally.sums
         if len(weight):
             job.weight, job.weights = weight.ctypes.data, len(weight)
-        totals = np.zeros((parts, summed + _APART), np.int64)
+        totals = np.zeros((job.parts, summed + _APART), np.int64)
         job.totals, job.totals_apart = totals.ctypes.data, summed + _APART
         loops.run(job)
-        whole = totals[0] if parts == 1 else totals.sum(0)
-        of_steps: list[list[int]] = whole[:summed].reshape(steps, 5).tolist()
+        whole = totals[0] if len(totals) == 1 else totals.sum(0)
+        of_steps: list[list[int]] = whole[:summed].reshape(-1, 5).tolist()
         return of_steps
 
     def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:

@@ -125,7 +125,7 @@ def measured(
     layer_by_layer(network, inputs, timed)
     slow = (now() - begin) * len(names) / len(timed)
     name = f"{depth}: layer by layer, 1 round"
-    found.append(Row(name=name, median_s=slow, min_s=slow, max_s=slow))
+    found.append(Row.of(name, [slow]))
     facts = {
         f"resnet{depth}": {
             "sites": len(names),

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from simulation_cases import BATCHES, Case, build
-from timing import arguments, interleaved, mnist5k_resnet20, show
+from timing import SETTLED, arguments, interleaved, mnist5k_resnet20, show
 
 import adacal
 from adacal.core.energy import EnergyMeter
@@ -27,7 +27,8 @@ def main() -> None:
         gap = max(gap, _gap(plain, counted))
         functions[f"{name}, not counted"] = _run(network, inputs, None)
         functions[f"{name}, counted"] = _run(network, inputs, meter)
-    found = interleaved(functions, 1 if options.smoke else options.repeats, options.clock)
+    repeats = 1 if options.smoke else options.repeats
+    found = interleaved(functions, repeats, options.clock, warm_ups=SETTLED)
     added = {
         f"added_percent, {counted.name.removesuffix(', counted')}": round(
             100 * (counted.median_s / plain.median_s - 1), 1

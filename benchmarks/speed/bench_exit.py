@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from timing import arguments, interleaved, mnist5k_resnet20, show
+from timing import SETTLED, arguments, interleaved, mnist5k_resnet20, show
 from torch import nn
 from torch.nn import functional as F
 
@@ -89,7 +89,8 @@ def main() -> None:
     for one in cases:
         functions[f"{one.name}, all {T} steps"] = one.all_steps
         functions[f"{one.name}, early exit"] = one.early_exit
-    found = interleaved(functions, 1 if options.smoke else options.repeats, options.clock)
+    repeats = 1 if options.smoke else options.repeats
+    found = interleaved(functions, repeats, options.clock, warm_ups=SETTLED)
     shares = {
         one.name: {
             "share_of_timesteps": round(one.timesteps, 3),

@@ -41,7 +41,7 @@ def main() -> None:
             begin = now()
             records[name] = [measure(cell.config, session_of()) for cell in cells]
             seconds = now() - begin
-            rows.append(Row(name=name, median_s=seconds, min_s=seconds, max_s=seconds))
+            rows.append(Row.of(name, [seconds]))
     alone, together = records.values()
     same = all(a.numbers() == b.numbers() for a, b in zip(alone, together, strict=True))
     show(

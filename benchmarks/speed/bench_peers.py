@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from simulation_cases import build
-from timing import interleaved
+from timing import SETTLED, interleaved
 from torch import Tensor, nn
 
 import adacal
@@ -47,7 +47,7 @@ def main() -> None:
     wanted = runs["adacal"]()
     gaps = {name: float((run() - wanted).abs().max()) for name, run in runs.items()}
     functions: dict[str, Callable[[], Any]] = {"ANN": _ann(net, inputs), **runs}
-    rows = interleaved(functions, options.repeats, clock=options.clock)
+    rows = interleaved(functions, options.repeats, options.clock, warm_ups=SETTLED)
     ratios = {row.name: row.median_s / rows[0].median_s / options.T for row in rows[1:]}
     if options.json:
         found = [{**vars(row), "ratio": ratios.get(row.name)} for row in rows]

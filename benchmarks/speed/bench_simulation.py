@@ -1,27 +1,31 @@
 """What does a step of the spiking network cost, in forwards of the ANN with the same optimisations?
 
 Every row is the time of one run of T steps, divided by T and by the time of one forward of the ANN
-(batch norms folded, inference mode, channels-last where that is faster) on the same batch. `as
-recorded` is what `adacal run` does, to the bit; `folded` has folded batch norms and the layout of
-memory that is faster for it, `bfloat16` and `int8` also run their layers in that precision, `int8`
-in channels-last memory.
+(batch norms folded, inference mode, in the layout of memory that is faster for it) on the same
+batch. `as recorded` is what `adacal run` does, to the bit; `folded` has folded batch norms,
+`bfloat16` and `int8` also run their layers in that precision. All take turns, in both layouts, and
+are run often enough before to have nothing left to lay out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from simulation_cases import BATCHES, Case, build
-from timing import Row, interleaved
+from timing import SETTLED, Row, interleaved
 
 import adacal
 from adacal.core.network import SpikingNetwork
 from adacal.core.precision import has_bfloat16, has_int8
 from adacal.suite.session import computing
+
+_LAST = ", channels-last"
 
 
 def main() -> None:
@@ -67,48 +71,51 @@ def _options() -> argparse.Namespace:
 
 def _measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     plain, last = case.optimised(channels_last=False), case.optimised(channels_last=True)
-    functions: dict[str, Callable[[], Any]] = {"ANN": plain, "ANN, channels-last": last}
+    functions: dict[str, Callable[[], Any]] = {"ANN": plain, f"ANN{_LAST}": last}
     if has_bfloat16(case.inputs.device):
         functions["ANN, bfloat16"] = case.in_bfloat16().optimised(channels_last=True)
-    faster = _faster(case, max(options.steps), options.clock)
     steps: dict[str, int] = {}
-    gaps = {"folded": 0.0, "bfloat16": 0.0, "int8": 0.0}
+    gaps: dict[str, float] = {}
     for T in options.steps:
-        networks = {"as recorded": _network(case, T), "folded": _network(faster, T, fold=True)}
-        if has_bfloat16(case.inputs.device):
-            networks["bfloat16"] = _network(faster, T, fold=True)
-            networks["bfloat16"].precision = "bfloat16"
-        if has_int8(case.inputs.device):
-            networks["int8"] = _network(case.channels_last(), T, fold=True)  # as oneDNN gives them
-            networks["int8"].precision = "int8"
-        found = {name: network(case.inputs) for name, network in networks.items()}
-        for name, network in networks.items():
-            functions[f"T={T}, {name}"] = lambda network=network: network(case.inputs)
-            steps[f"T={T}, {name}"] = T
-            if name in gaps:
-                gaps[name] = max(gaps[name], _gap(found["as recorded"], found[name]))
-    rows = interleaved(functions, options.repeats, clock=options.clock)
-    ann = min(row.median_s for row in rows[:2])
+        recorded: Any = None
+        for name, (network, inputs) in _variants(case, T).items():
+            outputs = network(inputs)
+            if recorded is None:
+                recorded = outputs
+            else:
+                kind = name.removesuffix(_LAST)
+                gaps[kind] = max(gaps.get(kind, 0.0), _gap(recorded, outputs))
+            run = partial(network, inputs)
+            functions[f"T={T}, {name}"], steps[f"T={T}, {name}"] = run, T
+    rows = interleaved(functions, options.repeats, options.clock, warm_ups=SETTLED)
+    ann = min(rows[:2], key=lambda row: row.median_s)
     return {
         "case": case.name,
         "batch": len(case.inputs),
         "threads": options.threads,
         "pixels": case.inputs.shape[-1],
-        "channels-last": faster is not case,
         "largest gap": gaps,
-        "rows": [{**vars(row), "ratio": _ratio(row, steps, ann)} for row in rows],
+        "rows": [{**vars(row), **_ratios(row, steps.get(row.name, 1), ann)} for row in rows],
     }
 
 
-def _faster(case: Case, T: int, clock: str) -> Case:
-    """The case in the layout of memory that its spiking network is clearly faster in."""
-    last = case.channels_last()
-    networks = {name: _network(c, T, fold=True) for name, c in (("plain", case), ("last", last))}
-    runs = {
-        name: lambda network=network: network(case.inputs) for name, network in networks.items()
-    }
-    plain_s, last_s = (row.median_s for row in interleaved(runs, 3, clock=clock))
-    return last if last_s < 0.97 * plain_s else case
+def _variants(case: Case, T: int) -> dict[str, tuple[SpikingNetwork, torch.Tensor]]:
+    """Spiking networks of the case with their inputs, by name; the first is as recorded."""
+    last, device = case.channels_last(), case.inputs.device
+    found = {"as recorded": (_network(case, T), case.inputs)}
+    for precision in ("float32", "bfloat16", "int8"):
+        if precision == "bfloat16" and not has_bfloat16(device):
+            continue
+        if precision == "int8" and not has_int8(device):
+            continue
+        name = "folded" if precision == "float32" else precision
+        for layout, one in (("", case), (_LAST, last)):
+            if precision == "int8" and one is case:  # oneDNN gives channels-last
+                continue
+            network = _network(one, T, fold=True)
+            network.precision = precision
+            found[name + layout] = network, one.inputs
+    return found
 
 
 def _network(case: Case, T: int, *, fold: bool = False) -> SpikingNetwork:
@@ -136,19 +143,22 @@ def _gap(first: Any, second: Any) -> float:
     return max(_gap(a, b) for a, b in zip(first, second, strict=True))
 
 
-def _ratio(row: Row, steps: dict[str, int], ann_s: float) -> float:
-    return row.median_s / ann_s / steps.get(row.name, 1)
+def _ratios(row: Row, T: int, ann: Row) -> dict[str, Any]:
+    """The ratio to T runs of the ANN in the same turn: median and quartiles over the turns."""
+    each = [seconds / T / of_ann for seconds, of_ann in zip(row.seconds, ann.seconds, strict=True)]
+    low, ratio, high = statistics.quantiles(each, n=4) if len(each) > 1 else each * 3
+    return {"ratio": ratio, "quartiles": (low, high)}
 
 
 def _show(found: dict[str, Any]) -> None:
-    print(f"{found['case']}, batch {found['batch']}, {found['pixels']} px, max_spikes=4", end="")
-    print("; folded and bfloat16 in channels-last" if found["channels-last"] else "")
+    print(f"{found['case']}, batch {found['batch']}, {found['pixels']} px, max_spikes=4")
     gaps = ", ".join(f"{name} {gap:.1e}" for name, gap in found["largest gap"].items())
     print(f"  largest gap to the outputs as recorded, as a share of the largest: {gaps}")
-    print(f"  {'what':<32}{'median s':>10}{'min':>9}{'max':>9}{'/ (T ANN)':>11}")
+    print(f"  {'what':<32}{'median s':>10}{'min':>9}{'max':>9}{'/ (T ANN)':>11}  quartiles")
     for row in found["rows"]:
         times = f"{row['median_s']:>10.3f}{row['min_s']:>9.3f}{row['max_s']:>9.3f}"
-        print(f"  {row['name']:<32}{times}{row['ratio']:>11.2f}")
+        low, high = row["quartiles"]
+        print(f"  {row['name']:<32}{times}{row['ratio']:>11.2f}  {low:.2f} to {high:.2f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,28 +19,50 @@ from adacal.suite.registry import MODELS, TASKS, build, load_tasks
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Seconds of one function: median, fastest and slowest run."""
+    """Seconds of one function: median, fastest and slowest run, and all of them, turn by turn."""
 
     name: str
     median_s: float
     min_s: float
     max_s: float
+    seconds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, name: str, seconds: Sequence[float]) -> Row:
+        """Returns the row of what was measured."""
+        return cls(
+            name=name,
+            median_s=statistics.median(seconds),
+            min_s=min(seconds),
+            max_s=max(seconds),
+            seconds=tuple(seconds),
+        )
+
+
+SETTLED = 4
+"""Passes of a network after which it does without its module and all is laid out for it."""
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], Any]], repeats: int, clock: str = "wall"
+    functions: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    clock: str = "wall",
+    *,
+    warm_ups: int = 1,
 ) -> list[Row]:
-    """Warms each function up once, then runs them in turn `repeats` times.
+    """Warms each function up, then runs them in turn `repeats` times.
 
     Args:
         functions: what to time, by name.
         repeats: counted runs of each.
         clock: `wall`, or `process` for the CPU time of all threads, others' work left out.
+        warm_ups: runs of each before; `SETTLED` for a network that is run over and over.
     """
     now = time.process_time if clock == "process" else time.perf_counter
     for function in functions.values():
-        function()
-        finish()
+        for _ in range(warm_ups):
+            function()
+            finish()
     taken: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
@@ -48,10 +70,7 @@ def interleaved(
             function()
             finish()
             taken[name].append(now() - begin)
-    return [
-        Row(name=name, median_s=statistics.median(t), min_s=min(t), max_s=max(t))
-        for name, t in taken.items()
-    ]
+    return [Row.of(name, seconds) for name, seconds in taken.items()]
 
 
 def finish() -> None:

@@ -173,27 +173,34 @@ def test_several_threads_give_the_same(threads: int, who: str) -> None:
             assert_same(numbers((3, *shape), 2), neuron)
 
 
-def test_threads_of_torch_walk_through_equal_parts() -> None:
-    seen = [(0, 0, 0)] * 3
+def test_threads_of_python_walk_through_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [(0, 0)] * 3
 
     def part(at: int) -> None:
-        job = Job.from_address(at)
-        seen[job.part] = job.lines * job.part // job.parts, job.parts, job.ask_part
+        number, begin, end = share(at)
+        seen[number] = begin, end
 
-    loops = Loops(part)
-    assert loops.parts(7, 10**9) == min(7, torch.get_num_threads())
-    loops.run(Job(lines=7, parts=3))  # without an address: threads of Python
-    assert seen == [(0, 3, 0), (2, 3, 0), (4, 3, 0)]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    loops, job = Loops(part), Job()  # without an address, so that torch's cannot call it
+    loops.divide(job, 7, 10**9)
+    loops.run(job)
+    assert seen == [(0, 2), (2, 4), (4, 7)] and job.threads == job.ask_part == 0
 
 
 def test_few_elements_are_not_worth_a_second_thread() -> None:
-    kernel = compiled._kernel()
+    kernel, found = compiled._kernel(), []
     assert kernel is not None
+
+    def parts(elements: int) -> int:
+        job = Job()
+        kernel.divide(job, 1000, elements)
+        return job.parts
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 4)
-        found = [kernel.parts(1000, n * team.GRAIN) for n in (1, 2, 3, 9)]
+        found = [parts(n * team.GRAIN) for n in (1, 2, 3, 9)]
         patch.setattr(team, "torch_team", lambda: None)
-        found += [kernel.parts(1000, n * team._PER_THREAD) for n in (1, 2)]
+        found += [parts(n * team._PER_THREAD) for n in (1, 2)]
     assert found == [1, 2, 3, 4, 1, 2]
 
 

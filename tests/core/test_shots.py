@@ -23,9 +23,10 @@ from adacal.core.energy import EnergyMeter
 from adacal.core.errors import InputError, UnsupportedModelError
 from adacal.core.kernels import BurstParameters, plain_scan
 from adacal.core.layout import RunState
+from adacal.core.loops import Job
 from adacal.core.network import SpikingNetwork
 from adacal.core.neuron import BurstNeuron
-from adacal.core.shots import aim, shoot
+from adacal.core.shots import _key, aim, aimed, shoot
 from adacal.core.synapses import FanOuts
 from adacal.core.tally import ONE, Tally
 from tape_cases import assert_equal, fresh
@@ -92,10 +93,10 @@ def test_a_shot_gives_the_bits_of_plain_torch(
         counts, _ = plain_scan(current, neuron, membrane)
         before, started = rows.clone(), None if membrane is None else membrane.clone()
         tally = Tally(shape[0], phi, expected=weights if expected else None) if counted else None
-        aim(rows, current, neuron)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(team, "GRAIN", 1)
             patch.setattr(torch, "get_num_threads", lambda: threads)
+            aim(rows, current, neuron)
             found = shoot(rows, T, neuron, membrane, inplace=inplace, keep=keep, tally=tally)
         if found is None:  # a potential that does not lie as the current does
             assert goes_on and shape[0] == 1
@@ -455,3 +456,20 @@ def test_kinds_of_layers_and_sizes_are_told_apart_and_few_are_kept() -> None:
     for padding in range(synapses._KINDS + 9):
         of(6, None, 1, padding)
     assert len(fan_outs._known) <= synapses._KINDS
+
+
+def test_other_numbers_of_threads_are_aimed_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team, "GRAIN", 1)
+    theta = torch.ones(4, 1, 1)
+    neuron = BurstParameters(threshold=theta, max_spikes=2, shift=None, initial_potential=theta / 2)
+    rows, parts = torch.randn(2, 4, 3, 3), []
+    for threads in (1, 3, 1):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        known = aimed(rows, 1, neuron)
+        aim(rows, rows.unsqueeze(0), neuron)
+        shot = neuron.plans[_key(rows, 1)]
+        parts.append((known, Job.from_buffer_copy(shot.job).parts))
+        found = shoot(rows, 1, neuron, inplace=False)
+        assert found is not None
+        assert torch.equal(found[0], plain_scan(rows.unsqueeze(0), neuron, scaled=True)[0][0])
+    assert parts == [(False, 1), (False, 3), (True, 1)]
