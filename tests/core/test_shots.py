@@ -462,7 +462,7 @@ def test_other_numbers_of_threads_are_aimed_at_anew(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(team, "GRAIN", 1)
     theta = torch.ones(4, 1, 1)
     neuron = BurstParameters(threshold=theta, max_spikes=2, shift=None, initial_potential=theta / 2)
-    rows, parts = torch.randn(2, 4, 3, 3), []
+    rows, parts = numbers((8, 4, 3, 3), 1), []
     for threads in (1, 3, 1):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         known = aimed(rows, 1, neuron)
