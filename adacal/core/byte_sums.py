@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adacal.core.dense import Dense, dense, like, memory_of
 from adacal.core.loops import CHUNK, Scan, had
-from adacal.core.small_loops import compile_add_up, compile_weigh
+from adacal.core.small_loops import PIECE, compile_add_up, compile_weigh
 
 _ORDER = 2**31
 """Sums of a piece of memory stay below."""
@@ -49,7 +49,7 @@ class Weights:
             most: largest count.
         """
         alike = self.values.numel() == 1 or self.values.dim() == len(layout.order)
-        if not alike or self._largest * most * CHUNK >= _ORDER:
+        if not alike or self._largest * most * max(CHUNK, PIECE) >= _ORDER:
             return None
         if layout.order not in self._laid:
             values = self.values.detach().cpu()

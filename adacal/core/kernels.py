@@ -34,6 +34,10 @@ class BurstParameters:
     initial_potential: Tensor
     plans: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the plans, which hold addresses of what is laid out for this very object."""
+        return {**vars(self), "plans": {}}
+
     def plan(self, current: Tensor, make: Callable[[Tensor, BurstParameters], Any]) -> Any:
         """Returns what `make` makes of a step of a current, made once for each place and layout."""
         key = (current.device, current.shape[1:], current.stride()[1:])

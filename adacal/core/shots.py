@@ -107,25 +107,25 @@ def shoot(
     kernel = compiled.loaded()
     if shot is None or kernel is None or rows.dtype is not torch.float32 or not rows.is_cpu:
         return None
-    if type(rows) not in (Tensor, torch.nn.Parameter) or rows.requires_grad:
+    if type(rows) not in (Tensor, torch.nn.Parameter) or rows.requires_grad or rows.is_neg():
         return None
     if tally is not None and neuron.max_spikes > MOST:
         return None
     job, output, potential = Job.from_buffer_copy(shot.job), rows, NOTHING
     if keep or membrane is not None:
-        potential = torch.empty_strided(*shot.potential, dtype=torch.float32)
+        potential = torch.empty_strided(*shot.potential, dtype=torch.float32, device="cpu")
         job.potential = potential.data_ptr()
     if membrane is not None:
         if not alike(membrane, potential):
             return None
         job.start, job.before = 0, membrane.data_ptr()
     if not inplace:  # a view, as what a scan gives is: calls in place tell its base what they wrote
-        output = torch.empty_strided(*shot.counts, dtype=torch.float32).flatten(0, 1)
+        output = torch.empty_strided(*shot.counts, dtype=torch.float32, device="cpu").flatten(0, 1)
     job.current, job.counts, job.inplace = rows.data_ptr(), output.data_ptr(), inplace
     if tally is None:
         kernel.run(job)
     else:
-        plan, taken = shot.plan, torch.empty_strided(*shot.counts, dtype=torch.uint8)
+        plan, taken = shot.plan, torch.empty_strided(*shot.counts, dtype=torch.uint8, device="cpu")
         if not plan.tell(tally, taken, plan.walk(kernel, job, taken, tally)):
             counts = output.view(steps, -1, *output.shape[1:])
             tally.take(torch.div(counts, neuron.threshold).round_())

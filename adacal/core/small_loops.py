@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from adacal.core.loops import CHUNK, Scan, kept_on_disk
+from adacal.core.loops import Scan, kept_on_disk
+
+PIECE = 1024
+"""Numbers of which sums are kept apart; in this file, since numba keeps loops until it changes."""
 
 
 def compile_weigh() -> Scan:
@@ -152,10 +155,10 @@ def _weigh(
     `sums` [steps, 2] takes them; what 1,024 neurons add must fit 32 bits.
     """
     whole = np.int32
-    same = np.empty(CHUNK, np.int32)
+    same = np.empty(PIECE, np.int32)
     same[:] = weight[0]
-    for low in range(0, size, CHUNK):
-        length = min(CHUNK, size - low)
+    for low in range(0, size, PIECE):
+        length = min(PIECE, size - low)
         weights = weight[low : low + length] if weight.size == size else same[:length]
         for t in range(steps):
             for row in range(rows):
@@ -174,8 +177,8 @@ def _add_up(
 ) -> None:
     """Adds counts of samples of `size` neurons up, and ones where a count is not 0."""
     for t in range(steps):
-        for low in range(0, size, CHUNK):
-            length = min(CHUNK, size - low)
+        for low in range(0, size, PIECE):
+            length = min(PIECE, size - low)
             total = spikes[t * size + low : t * size + low + length]
             ones = events[t * size + low : t * size + low + length]
             for sample in range(batch):

@@ -7,6 +7,7 @@ of the last. To start one of Python's takes as long as a small layer.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,11 +33,13 @@ class Team:
     Attributes:
         start: runs a function of an address in so many threads, and waits for all.
         part, parts: addresses of functions that say which thread runs and how many there are.
+        process: that has them; a child that is forked has none.
     """
 
     start: Any
     part: int
     parts: int
+    process: int
 
 
 class Loops:
@@ -61,7 +64,7 @@ class Loops:
             lines: of which no part takes less than one.
             elements: that are read.
         """
-        team = torch_team() if self._address else None
+        team = _team_here() if self._address else None
         threads = torch.get_num_threads()
         worth = elements // (_PER_THREAD if team is None else GRAIN)
         job.lines, job.parts = lines, max(1, min(threads, lines, worth))
@@ -74,7 +77,7 @@ class Loops:
         if job.parts == 1:
             self._function(ctypes.addressof(job))
             return
-        team = torch_team() if job.threads else None
+        team = _team_here() if job.threads else None
         if team is None:
             self._in_own_threads(job, job.parts)
         else:
@@ -83,28 +86,34 @@ class Loops:
     def _in_own_threads(self, job: Job, parts: int) -> None:
         jobs = [type(job).from_buffer_copy(job) for _ in range(parts)]
         for part, one in enumerate(jobs):
-            one.part = part
+            one.part, one.ask_part = part, 0
         in_threads(lambda one: self._function(ctypes.addressof(one)), jobs)
 
 
 @lru_cache(maxsize=1)
 def torch_team() -> Team | None:
-    """Returns the threads of torch; None where it has others than those of GNU's OpenMP."""
+    """Returns the threads of torch; None where they cannot be called as GNU's OpenMP can."""
     if not torch.backends.openmp.is_available():
         return None
-    for path in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
+    own = sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"))
+    for path in (None, *map(str, own)):  # what all see first, as where torch looks for it
         try:
-            library = ctypes.CDLL(str(path))  # loaded long ago, with the OpenMP that it runs on
+            library = ctypes.CDLL(path)  # loaded long ago
             start, part, parts = (
                 library[name]
                 for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
             )
-        except (OSError, AttributeError):
+        except (OSError, AttributeError, TypeError):
             continue
         start.restype = None
         start.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-        return Team(start, _address(part), _address(parts))
+        return Team(start, _address(part), _address(parts), os.getpid())
     return None
+
+
+def _team_here() -> Team | None:
+    team = torch_team()
+    return team if team is not None and team.process == os.getpid() else None
 
 
 def _address(function: Any) -> int:

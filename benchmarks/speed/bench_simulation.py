@@ -3,8 +3,9 @@
 Every row is the time of one run of T steps, divided by T and by the time of one forward of the ANN
 (batch norms folded, inference mode, in the layout of memory that is faster for it) on the same
 batch. `as recorded` is what `adacal run` does, to the bit; `folded` has folded batch norms,
-`bfloat16` and `int8` also run their layers in that precision. All take turns, in both layouts, and
-are run often enough before to have nothing left to lay out.
+`bfloat16` and `int8` also run their layers in that precision. All take turns, and are run often
+enough before to have nothing left to lay out; both layouts are measured wherever either may be
+faster. A ratio is that to the ANN in the same turn: median and quartiles over the turns.
 """
 
 from __future__ import annotations
@@ -146,7 +147,9 @@ def _gap(first: Any, second: Any) -> float:
 def _ratios(row: Row, T: int, ann: Row) -> dict[str, Any]:
     """The ratio to T runs of the ANN in the same turn: median and quartiles over the turns."""
     each = [seconds / T / of_ann for seconds, of_ann in zip(row.seconds, ann.seconds, strict=True)]
-    low, ratio, high = statistics.quantiles(each, n=4) if len(each) > 1 else each * 3
+    low, ratio, high = (
+        statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
+    )
     return {"ratio": ratio, "quartiles": (low, high)}
 
 

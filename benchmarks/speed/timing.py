@@ -64,10 +64,12 @@ def interleaved(
             function()
             finish()
     taken: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
+    names = list(functions)
+    for turn in range(repeats):
+        first = turn % len(names)  # nobody follows the same one each time
+        for name in names[first:] + names[:first]:
             begin = now()
-            function()
+            functions[name]()
             finish()
             taken[name].append(now() - begin)
     return [Row.of(name, seconds) for name, seconds in taken.items()]
