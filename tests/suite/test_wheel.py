@@ -54,8 +54,9 @@ PACKAGES = {
     "mmseg": "mmsegmentation", "skimage": "scikit-image",
 }  # fmt: skip
 # Imported only where something else is there that brings them: mmdet COCO's evaluator, tonic's
-# reader of AEDAT 4 the package, torch on CUDA the compiler of kernels; Ray is asked for by name.
-BROUGHT = {"pycocotools", "aedat", "triton", "ray"}
+# reader of AEDAT 4 the package, torch on CUDA the compiler of kernels, numba the one release of
+# llvmlite that it is built on; Ray is asked for by name.
+BROUGHT = {"pycocotools", "aedat", "triton", "llvmlite", "ray"}
 
 
 def digests(folder: Path) -> dict[str, str]:
