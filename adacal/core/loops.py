@@ -60,28 +60,12 @@ class Job(ctypes.Structure):
 _LAID = np.dtype(Job)
 
 
-def floats(address: int, size: int) -> Any:
-    """So many float32 that lie at an address; none at 0. Compiled: see `_teach`."""
-    kind = ctypes.c_float * (size if address else 0)
-    return np.ctypeslib.as_array(kind.from_address(address))
-
-
-def bytes_at(address: int, size: int) -> Any:
-    """As `floats`, of bytes."""
-    kind = ctypes.c_uint8 * (size if address else 0)
-    return np.ctypeslib.as_array(kind.from_address(address))
-
-
-def halves(address: int, size: int) -> Any:
-    """As `floats`, of whole numbers of 32 bits."""
-    kind = ctypes.c_int32 * (size if address else 0)
-    return np.ctypeslib.as_array(kind.from_address(address))
-
-
-def wholes(address: int, size: int) -> Any:
-    """As `floats`, of whole numbers of 64 bits."""
-    kind = ctypes.c_int64 * (size if address else 0)
-    return np.ctypeslib.as_array(kind.from_address(address))
+def array_at(address: int, size: int, kind: Any) -> Any:
+    """So many numbers of a kind that lie at an address; none at 0. Compiled: see `_teach`."""
+    if address == 0 or size == 0:
+        return np.empty(0, kind)
+    memory = ctypes.c_char * (size * np.dtype(kind).itemsize)
+    return np.frombuffer(memory.from_address(address), kind)
 
 
 def job_at(address: int) -> Any:
@@ -164,15 +148,17 @@ def _burst(at: int) -> None:
     scaled, inplace, summed = job.scaled != 0, job.inplace != 0, job.summed != 0
     most, last, size = np.float32(job.most), steps - 1, job.size
     codes_at, potential_at = job.codes, job.potential
-    current = floats(job.current, last * step + size)
-    counts = floats(job.counts, last * count_step + size)
-    codes = bytes_at(codes_at, last * code_step + size)
-    weight = halves(job.weight, job.weights)
-    totals = wholes(job.totals + 8 * job.totals_apart * part, 5 * steps)
-    potential, before = floats(potential_at, size), floats(job.before, size)
+    current = array_at(job.current, last * step + size, np.float32)
+    counts = array_at(job.counts, last * count_step + size, np.float32)
+    codes = array_at(codes_at, last * code_step + size, np.uint8)
+    weight = array_at(job.weight, job.weights, np.int32)
+    totals = array_at(job.totals + 8 * job.totals_apart * part, 5 * steps, np.int64)
+    potential = array_at(potential_at, size, np.float32)
+    before = array_at(job.before, size, np.float32)
     parameters = row if by_row else channels
-    theta, shift = floats(job.threshold, parameters), floats(job.shift, parameters)
-    start = floats(job.start, parameters)
+    theta = array_at(job.threshold, parameters, np.float32)
+    shift = array_at(job.shift, parameters, np.float32)
+    start = array_at(job.start, parameters, np.float32)
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u, starts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     alone = steps == 1 and potential_at == 0  # then potentials are not kept
@@ -264,8 +250,8 @@ def _sums(at: int) -> None:
     if begin >= end:
         return
     steps, step, sum_step = job.steps, job.step, job.count_step
-    x = floats(job.current, (steps - 1) * step + job.size)
-    sums = floats(job.counts, (steps - 1) * sum_step + job.size)
+    x = array_at(job.current, (steps - 1) * step + job.size, np.float32)
+    sums = array_at(job.counts, (steps - 1) * sum_step + job.size, np.float32)
     wide = np.empty(CHUNK, np.float64)
     for low in range(begin, end, CHUNK):
         length = min(CHUNK, end - low)
@@ -307,18 +293,13 @@ def _teach() -> None:
     called: Any = intrinsic(as_called)
 
     # numba compares names and annotations of the outer one with those of the inner
-    def array(kind: Any) -> Any:
-        return lambda address, size: (
-            lambda address, size: numba.carray(pointer(address), size if address != 0 else 0, kind)
+    overload(array_at)(
+        lambda address, size, kind: (
+            lambda address, size, kind: numba.carray(
+                pointer(address), size if address != 0 else 0, kind
+            )
         )
-
-    for function, kind in (
-        (floats, np.float32),
-        (bytes_at, np.uint8),
-        (halves, np.int32),
-        (wholes, np.int64),
-    ):
-        overload(function)(array(kind))
+    )
     overload(job_at)(lambda address: lambda address: numba.carray(pointer(address), 1, _LAID)[0])
     overload(asked)(lambda address: lambda address: called(address))
     register_jitable(share)

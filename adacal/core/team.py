@@ -79,15 +79,22 @@ class Loops:
             return
         team = _team_here() if job.threads else None
         if team is None:
-            self._in_own_threads(job, job.parts)
+            self._in_own_threads(job)
         else:
             team.start(self._address, ctypes.addressof(job), job.threads, 0)
 
-    def _in_own_threads(self, job: Job, parts: int) -> None:
-        jobs = [type(job).from_buffer_copy(job) for _ in range(parts)]
+    def _in_own_threads(self, job: Job) -> None:
+        """Each part in a thread of Python, the first in the caller's."""
+        jobs = [type(job).from_buffer_copy(job) for _ in range(job.parts)]
         for part, one in enumerate(jobs):
             one.part, one.ask_part = part, 0
-        in_threads(lambda one: self._function(ctypes.addressof(one)), jobs)
+        addresses = [ctypes.addressof(one) for one in jobs]
+        threads = [threading.Thread(target=self._function, args=(at,)) for at in addresses[1:]]
+        for thread in threads:
+            thread.start()
+        self._function(addresses[0])
+        for thread in threads:
+            thread.join()
 
 
 @lru_cache(maxsize=1)
@@ -118,16 +125,3 @@ def _team_here() -> Team | None:
 
 def _address(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
-def in_threads(walk: Callable[[Any], None], parts: list[Any]) -> None:
-    """Walks through each part in a thread of its own, the first in the caller's."""
-    if len(parts) == 1:
-        walk(parts[0])
-        return
-    threads = [threading.Thread(target=walk, args=(part,)) for part in parts[1:]]
-    for thread in threads:
-        thread.start()
-    walk(parts[0])
-    for thread in threads:
-        thread.join()

@@ -50,7 +50,7 @@ def interleaved(
     *,
     warm_ups: int = 1,
 ) -> list[Row]:
-    """Warms each function up, then runs them in turn `repeats` times.
+    """Warms each function up, then runs them in turn `repeats` times, each turn from the next on.
 
     Args:
         functions: what to time, by name.
