@@ -39,6 +39,10 @@ class Weights:
         self._laid: dict[tuple[int, ...], Any] = {}
         self._on: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
+    def equal(self, other: Weights) -> bool:
+        """Whether they are the same numbers."""
+        return self is other or torch.equal(self.values, other.values)
+
     def laid(self, layout: Dense, most: int) -> Any:
         """Returns them in the order of memory, 32 bits each; None where that cannot be.
 

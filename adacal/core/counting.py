@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from adacal.core.synapses import FanOuts
 from adacal.core.tags import Tag
 from adacal.core.tally import ONE, Sums, Tally, per_step
 from adacal.core.traces import all_static, known_of, trace_of
+
+if TYPE_CHECKING:
+    from adacal.core.recording import Recorder
 
 
 @dataclass
@@ -51,6 +54,18 @@ class LayerCount:
         for spikes, events in sums:
             self.spikes += spikes
             self.events += events
+
+    def add(self, other: LayerCount, times: int = 1, parts: int = 1) -> None:
+        """Adds so many times such a part of the sums of another."""
+        mine = vars(self)
+        for name, value in vars(other).items():
+            mine[name] += value * times / parts
+
+    def times(self, factor: int) -> LayerCount:
+        """Returns another with so many times the sums."""
+        made = LayerCount()
+        made.add(self, factor)
+        return made
 
     def copied(self) -> LayerCount:
         """Returns another with the same sums; `dataclasses.replace` takes twenty times as long."""
@@ -88,6 +103,7 @@ class SynapseCounter:
     _first_step: int = 0
     _complete: bool = False
     _fan_outs: FanOuts = field(default_factory=FanOuts)
+    _recorder: Recorder | None = None
     _later: list[tuple[Tensor, Add]] = field(default_factory=list)
 
     def begin(
@@ -126,6 +142,25 @@ class SynapseCounter:
         """Takes over what another has counted."""
         self.layers, self.sops_by_step, self.leaves = other.layers, other.sops_by_step, other.leaves
         self.samples, self.total, self._later = other.samples, other.total, other._later
+
+    def beside(self, recorder: Recorder) -> SynapseCounter:
+        """Returns one that counts the pass that has begun, for a recorder; see `add`."""
+        made = SynapseCounter(_recorder=recorder)
+        made._layout, made._first_step = self._layout, self._first_step
+        made._complete, made._fan_outs = self._complete, self._fan_outs
+        return made
+
+    def add(self, other: SynapseCounter) -> None:
+        """Adds what another has counted of a pass."""
+        for name, count in other.layers.items():
+            self.layers[name].add(count)
+        for step, sops in other.sops_by_step.items():
+            self.sops_by_step[step] += sops
+
+    @property
+    def kind_of_pass(self) -> tuple[bool, bool]:
+        """What the counts of a pass depend on, besides its calls: where in the run it is."""
+        return self._first_step == 0, self._complete
 
     def settle(self) -> None:
         """Ends a pass: reads and adds what has been summed up elsewhere."""
@@ -189,9 +224,10 @@ class SynapseCounter:
             self.leaves[site.name] = leaf
             tally = Tally.of(leaf, tally.events)
         tally.site = site.name
+        probe = None if self._recorder is None else self._recorder.site(site.name, shape)
         # of changes the receiver makes values that are no whole number of thresholds
         scale = None if site.coding == "changes" else threshold
-        return Tag(tally=tally, scale=scale, coding=site.coding)
+        return Tag(tally=tally, scale=scale, probe=probe, coding=site.coding)
 
     def activated(self, site: Site, rows: Tensor) -> None:
         """Takes the activations of a site that computes as in the ANN."""
@@ -215,6 +251,12 @@ class SynapseCounter:
 
     def follow(self, where: str, call: Call, result: Any) -> Any:
         """Returns the tag of what a linear operation or max pool gives; None if it is analogue."""
+        if self._recorder is None:
+            return self._followed(where, call, result)
+        with torch.enable_grad():  # of probes
+            return self._recorder.followed(call, result, self._followed(where, call, result))
+
+    def _followed(self, where: str, call: Call, result: Any) -> Any:
         if not tags.is_sum(call):
             return tags.passed_on(call, result, self._active(), keep_graph=self.keep_graph)
         tag, spent = tags.added(call)
@@ -288,7 +330,7 @@ class SynapseCounter:
         if tag is not None and steps:
             copies = math.prod(shape) // source.numel()
             weight = ONE if copies == 1 else Weights(torch.full((1,), float(copies)))
-            self._add_sops(where, source, tag.tally, weight, steps)
+            self._add_sops(where, source, tag, weight, steps)
 
     def _count(self, where: str, call: Call, source: Tensor, fan_out: Weights) -> None:
         """Counts a layer; `fan_out` has a single row in the dimension of the source's rows."""
@@ -306,7 +348,7 @@ class SynapseCounter:
             count.macs += connections * steps
             return
         groups = synapses.groups(call) if synapses.counted_by_reference(call) else 0
-        self._add_sops(where, source, tag.tally, fan_out, steps, groups)
+        self._add_sops(where, source, tag, fan_out, steps, groups)
         if tag.analogue is not None:
             mask = Tally.of(tag.analogue, tag.analogue)
 
@@ -319,15 +361,16 @@ class SynapseCounter:
         self,
         where: str,
         source: Tensor,
-        tally: Tally,
+        tag: Tag,
         weights: Weights,
         steps: int,
         groups: int = 0,
     ) -> None:
         """Adds the accumulates of the first `steps` steps; `groups` times to the reference's."""
-        blocks, at = self._active().blocks, known_of(source).row_dim
-        count, first = self.layers[where], self._first_step
+        blocks, at, tally = self._active().blocks, known_of(source).row_dim, tag.tally
         both: Sums
+        if self._recorder is not None:
+            self._recorder.owe(where, tag, weights, steps, groups)
         if self.keep_graph:
             graph = tally.graph(weights, blocks, at)
             total = graph[:steps, 0].sum()
@@ -338,16 +381,28 @@ class SynapseCounter:
             if tally.site is not None and weights.same is None:
                 self._fan_outs.readers[tally.site] = weights
 
-        def add(sums: Sequence[Sequence[float]]) -> None:
-            events = 0.0
-            for step, (sops, event_sops) in enumerate(sums[:steps]):
-                self.sops_by_step[first + step] += sops
-                count.sops += sops
-                events += event_sops
-            count.event_sops += events
-            count.reference_sops += events * groups
+        first = self._first_step
+        self._add(both, lambda sums: self.spend(where, sums[:steps], groups, first))
 
-        self._add(both, add)
+    def spend(
+        self, where: str, sums: Sequence[Sequence[float]], groups: int, first: int | None = None
+    ) -> None:
+        """Adds accumulates of a call: for spikes and for events of each step.
+
+        Args:
+            where: label of the call.
+            sums: of the first steps of the pass.
+            groups: how many times the reference counts them.
+            first: steps of the run before the pass; by default those before this one.
+        """
+        first = self._first_step if first is None else first
+        count, events = self.layers[where], 0.0
+        for step, (sops, event_sops) in enumerate(sums):
+            self.sops_by_step[first + step] += sops
+            count.sops += sops
+            events += event_sops
+        count.event_sops += events
+        count.reference_sops += events * groups
 
     def _active(self) -> Layout:
         assert self._layout is not None, "begin() comes before counting"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from adacal.core import compiled
+from adacal.core.counting import SynapseCounter
 from adacal.core.energy import EnergyMeter
 from adacal.core.errors import UnsupportedModelError
 from adacal.core.kernels import BurstParameters
 from adacal.core.layout import Layout, RunState
+from adacal.core.ledger import Account
 from adacal.core.neuron import BurstNeuron, NeuronState
 from adacal.core.phases import as_fired
 from adacal.core.prepared import Prepared
@@ -47,10 +49,12 @@ class Firing:
         state: RunState | None,
     ) -> None:
         self._network, self._layout = network, layout
-        self._meter, self._state = meter, state
+        self._meter: SynapseCounter | Account | None = meter
+        self._state = state
         self._sites = [site.name for site in network.sites if site.name in network.neurons]
         self._fired = iter(self._sites)
         self._unchanged: dict[str, Prepared] = {}
+        self._account: Account | None = None
 
     def __call__(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
         """Returns output rows and their tag.
@@ -85,6 +89,17 @@ class Firing:
                 self._unchanged[name] = prepared
         return self._shoot if compiled.loaded() else self._fire
 
+    @property
+    def prepared(self) -> dict[str, Prepared] | None:
+        """The neurons of a pass that goes `unattended`; None where some are not simply known."""
+        whole = len(self._unchanged) == len(self._sites)
+        return self._unchanged if whole and self._network.precision != "int8" else None
+
+    def count(self, meter: SynapseCounter | Account) -> None:
+        """Has another count the spikes."""
+        self._meter = meter
+        self._account = meter if isinstance(meter, Account) else None
+
     def _shoot(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
         """As `_fire`, with as little ado as can be."""
         prepared, steps = self._unchanged.get(site.name), self._layout.steps
@@ -92,10 +107,23 @@ class Firing:
         if prepared is None or several or not rows.is_cpu:
             return self._fire(site, rows, trace)
         neuron, parameters = self._network.neurons[site.name], prepared.parameters
-        memory, tally = self._memory(site), self._tally(site, neuron)
+        memory, tally, room = self._memory(site), None, None
+        if self._account is None:
+            tally = self._tally(site, neuron)
+        else:
+            room = self._account.of_site(site.name)
         membrane = None if memory is None else memory.tensors.get("membrane")
-        keep, inplace = memory is not None, site.inplace
-        shot = shoot(rows, steps, parameters, membrane, inplace=inplace, keep=keep, tally=tally)
+        keep = memory is not None
+        shot = shoot(
+            rows,
+            steps,
+            parameters,
+            membrane,
+            inplace=site.inplace,
+            keep=keep,
+            tally=tally,
+            room=room,
+        )
         if shot is None:
             if not aimed(rows, steps, parameters):
                 _, current = self._layout.split(rows, site.name)
@@ -128,6 +156,7 @@ class Firing:
         counts, theta = neuron.scan(current, network.T, memory)
         tag = None
         if meter is not None:
+            assert isinstance(meter, SynapseCounter), "others take plain bursts only"
             tag = meter.fired(as_fired(site, neuron), counts, theta)
         rows = neuron.received(counts, memory).mul_(theta).flatten(0, 1)
         if self._in_bytes(neuron):

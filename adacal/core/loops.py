@@ -23,8 +23,8 @@ Made = TypeVar("Made")
 
 _WHOLE = (
     "current", "step", "counts", "count_step", "size", "codes", "code_step", "weight", "weights",
-    "totals", "totals_apart", "potential", "threshold", "shift", "start", "before", "steps",
-    "channels", "row", "by_row", "scaled", "inplace", "summed", "lines", "parts", "part",
+    "readers", "totals", "totals_apart", "potential", "threshold", "shift", "start", "before",
+    "steps", "channels", "row", "by_row", "scaled", "inplace", "summed", "lines", "parts", "part",
     "ask_part", "ask_parts", "threads",
 )  # fmt: skip
 
@@ -38,7 +38,9 @@ class Job(ctypes.Structure):
         size: neurons of a step.
         codes, code_step: counts as bytes, likewise.
         weight, weights: how much each neuron's spikes weigh, and how many of these there are.
-        totals, totals_apart: sums, and how far apart those of two parts are.
+        readers: for whom they weigh that, each with weights of its own, one after the other.
+        totals, totals_apart: sums, which are taken if there is room, and how far apart those of two
+            parts are.
         potential: takes what is left after the last step.
         threshold, shift, start: parameters, one a channel, or with `by_row` one a neuron of a row.
         before: potentials to begin with, place by place, where there is no `start`.
@@ -134,10 +136,10 @@ def _burst(at: int) -> None:
     `before`, place by place; `potential` takes them.
 
     A step is lines of `row` neurons, in turns of `channels`; those of a line have one threshold, or
-    with `by_row` (then there is one channel) each its own. To `codes` counts are written as bytes;
-    to `totals` [steps, 5] are added then, if they are to be `summed`, counts and ones where they
-    are not 0, and both times their `weight`, if there are any, which neurons have in turns (see
-    `_weigh`); last there is whether one is no number.
+    with `by_row` (then there is one channel) each its own. To `codes` counts are written as bytes.
+    To `totals` [steps, 3 + 2 * readers] are added whether one is no number, counts and ones where
+    they are not 0, if they are to be `summed`, and for each reader both times their `weight`,
+    which neurons have in turns (see `_weigh`).
     """
     job = job_at(at)
     part, begin, end = share(at)
@@ -146,13 +148,16 @@ def _burst(at: int) -> None:
     steps, step, count_step, code_step = job.steps, job.step, job.count_step, job.code_step
     channels, row, by_row = job.channels, job.row, job.by_row != 0
     scaled, inplace, summed = job.scaled != 0, job.inplace != 0, job.summed != 0
+    counted = job.totals != 0
     most, last, size = np.float32(job.most), steps - 1, job.size
-    codes_at, potential_at = job.codes, job.potential
+    codes_at, potential_at, readers, weights = job.codes, job.potential, job.readers, job.weights
+    sums = 3 + 2 * readers
     current = array_at(job.current, last * step + size, np.float32)
     counts = array_at(job.counts, last * count_step + size, np.float32)
     codes = array_at(codes_at, last * code_step + size, np.uint8)
-    weight = array_at(job.weight, job.weights, np.int32)
-    totals = array_at(job.totals + 8 * job.totals_apart * part, 5 * steps, np.int64)
+    weight = array_at(job.weight, readers * weights, np.int32)
+    place_of_sums = job.totals + 8 * job.totals_apart * part if counted else 0
+    totals = array_at(place_of_sums, sums * steps, np.int64)
     potential = array_at(potential_at, size, np.float32)
     before = array_at(job.before, size, np.float32)
     parameters = row if by_row else channels
@@ -161,6 +166,7 @@ def _burst(at: int) -> None:
     start = array_at(job.start, parameters, np.float32)
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u, starts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
+    unkept = np.empty(CHUNK, np.uint8)
     alone = steps == 1 and potential_at == 0  # then potentials are not kept
     width = min(row, CHUNK)
     for line in range(begin, end):
@@ -213,29 +219,31 @@ def _burst(at: int) -> None:
                         fired = most if fired > most else fired
                         k[i] = fired
                         u[i] = v - fired * level[i]
-                if codes_at != 0:
-                    code = codes[t * code_step + at : t * code_step + at + length]
+                if counted:
+                    code, to = unkept[:length], t * sums
+                    if codes_at != 0:
+                        code = codes[t * code_step + at : t * code_step + at + length]
                     odd = np.int32(0)
                     for i in range(length):
                         code[i] = np.uint8(k[i])
                         odd = np.int32(odd | np.int32(k[i] != k[i]))
-                    totals[5 * t + 4] |= odd
+                    totals[to] |= odd
                     both = np.int32(0)  # of a chunk, spikes stay below 2^18 and ones below 2^11
                     if summed:
                         for i in range(length):
                             one = np.int32(1 << 20) if code[i] > 0 else np.int32(0)
                             both = np.int32(both + np.int32(code[i]) + one)
-                    totals[5 * t + 0] += both & ((1 << 20) - 1)
-                    totals[5 * t + 1] += both >> 20
-                    if weight.size > 0:
-                        place = at % weight.size
-                        weights = weight[place : place + length]
+                    totals[to + 1] += both & ((1 << 20) - 1)
+                    totals[to + 2] += both >> 20
+                    for reader in range(readers):
+                        place = reader * weights + at % weights
+                        weigh = weight[place : place + length]
                         weighed, ones = np.int32(0), np.int32(0)
                         for i in range(length):
-                            weighed = np.int32(weighed + np.int32(np.int32(code[i]) * weights[i]))
-                            ones = np.int32(ones + (weights[i] if code[i] > 0 else np.int32(0)))
-                        totals[5 * t + 2] += weighed
-                        totals[5 * t + 3] += ones
+                            weighed = np.int32(weighed + np.int32(np.int32(code[i]) * weigh[i]))
+                            ones = np.int32(ones + (weigh[i] if code[i] > 0 else np.int32(0)))
+                        totals[to + 3 + 2 * reader] += weighed
+                        totals[to + 4 + 2 * reader] += ones
                 if scaled:
                     for i in range(length):
                         k[i] = k[i] * level[i]

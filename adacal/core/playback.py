@@ -11,19 +11,22 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from adacal.core.calls import Call, read_call
+from adacal.core.counting import SynapseCounter
 from adacal.core.eight_bit import after_pool, run_pool
 from adacal.core.execution import Execution
 from adacal.core.firing import Firing
 from adacal.core.functions import Role, role_of
 from adacal.core.layout import Layout, RunState
+from adacal.core.ledger import Account, counts_as_written
 from adacal.core.metering import run_counted
 from adacal.core.naming import CallNames
 from adacal.core.precision import LayerRunner
-from adacal.core.sites import Meter, OnActivation, Site
+from adacal.core.recording import Recorder
+from adacal.core.sites import OnActivation, Site
 from adacal.core.surroundings import Surroundings
 from adacal.core.tape import Entry, Given, Rule, Tape
 from adacal.core.traces import into, known_of, meter_tag, set_trace, trace_of, traced_tensors
-from adacal.core.wiring import Draft
+from adacal.core.wiring import Draft, Wiring
 
 _NOTHING = object()
 
@@ -52,7 +55,7 @@ class Replay(TorchFunctionMode):
         layout: Layout,
         firing: Firing,
         *,
-        meter: Meter | None = None,
+        meter: SynapseCounter | None = None,
         state: RunState | None = None,
         rounded: LayerRunner | None = None,
         surroundings: Surroundings | None = None,
@@ -67,7 +70,8 @@ class Replay(TorchFunctionMode):
         self.rounded = rounded
         self._next = 0
         self._lost = False  # a network may catch what is raised here, and go on
-        self._batches = layout.batch, tape.batch
+        self._layout, self._batches = layout, (layout.batch, tape.batch)
+        self._account: Account | None = None
         self._draft: Draft | None = None
         self._execution = Execution(layout, _Written(tape.memories), state)
 
@@ -88,7 +92,7 @@ class Replay(TorchFunctionMode):
             wiring = self.tape.wiring
             if wiring is not None and wiring.takes(rows):
                 self._fire = self._firing.unattended(wiring.sites)
-                return wiring.run(self._make, rows)
+                return self._wired(wiring, rows, tag)
             self._draft = Draft(self.tape, self.surroundings, rows)
         with self:
             result = forward(module, rows)
@@ -100,6 +104,35 @@ class Replay(TorchFunctionMode):
             self.tape.wiring = self._draft.close(result, self.tape.wiring)
             self.tape.unwired += int(self.tape.wiring is None)
         return result
+
+    def _wired(self, wiring: Wiring, rows: Tensor, tag: Any) -> Any:
+        """Runs without the module; counts by the ledger of such passes, or writes it."""
+        meter, prepared = self.meter, self._firing.prepared
+        if meter is None or prepared is None or not (rows.is_cpu and counts_as_written(meter)):
+            return wiring.run(self._make, rows)
+        batch, ledgers = self._layout.batch, wiring.ledgers
+        key = rows.shape[1:], meter.kind_of_pass
+        ledger = ledgers.find(key, batch, prepared)
+        if ledger is not None:
+            self.meter, self._account = None, Account(ledger, batch)
+            self._firing.count(self._account)
+            if tag is not None:
+                self._account.entered(tag.tally)
+            outputs = wiring.run(self._make, rows)
+            self._account.close(meter)
+        elif ledgers.wanted(key, batch, prepared):
+            most = max((each.parameters.max_spikes for each in prepared.values()), default=0)
+            recorder = Recorder(self._layout, most)
+            self.meter = meter.beside(recorder)
+            self._firing.count(self.meter)
+            if tag is not None:
+                set_trace(rows, self.tape.first, recorder.entered(tag))
+            outputs = wiring.run(self._make, rows)
+            meter.add(self.meter)
+            ledgers.keep(key, batch, recorder.close(self.meter))
+        else:
+            outputs = wiring.run(self._make, rows)
+        return outputs
 
     @property
     def diverged(self) -> bool:
@@ -139,6 +172,9 @@ class Replay(TorchFunctionMode):
             call, once = _traced(func, args, kwargs), entry.kind == "once"
             run = partial(self._run, entry, call)
             result, tag = run_counted(self.meter, *entry.counted, call, run, once=once)
+        elif self._account is not None and entry.counted and entry.counted[0] == "pool":
+            result, _ = self._run(entry, _traced(func, args, kwargs))
+            self._account.pooled(result)
         elif entry.kind == "plain":
             result = func(*args, **kwargs)
         else:

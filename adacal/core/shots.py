@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from adacal.core import compiled
+from adacal.core.byte_sums import Weights
 from adacal.core.dense import like
 from adacal.core.kernels import BurstParameters
 from adacal.core.loops import Job
@@ -22,6 +23,23 @@ from adacal.core.walks import NOTHING, Plan, alike, make_plan
 
 _Form = tuple[tuple[int, ...], tuple[int, ...]]
 """Shape and strides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where the sums of a scan go.
+
+    Attributes:
+        readers: weights of spikes that are summed up.
+        address: of the first sum.
+        apart: numbers from the sums of one part of a scan to those of the next.
+        parts: for so many there is room.
+    """
+
+    readers: tuple[Weights, ...]
+    address: int
+    apart: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,7 @@ def shoot(
     inplace: bool,
     keep: bool = False,
     tally: Tally | None = None,
+    room: Room | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """The output of neurons, as `adacal.core.kernels.burst_scan` gives it.
 
@@ -99,6 +118,7 @@ def shoot(
         inplace: whether the output is to overwrite the current.
         keep: whether the potential after the last step is wanted.
         tally: takes the counts, if given.
+        room: takes sums of them, if given; there is no tally then.
     Returns:
         Output, laid out as `rows`, and the potential after the last step; None where that has not
         been aimed at (`aim`) or cannot be, and `burst_scan` has to do it.
@@ -109,7 +129,7 @@ def shoot(
         return None
     if type(rows) not in (Tensor, torch.nn.Parameter) or rows.requires_grad or rows.is_neg():
         return None
-    if tally is not None and neuron.max_spikes > MOST:
+    if (tally is not None or room is not None) and neuron.max_spikes > MOST:
         return None
     job, output, potential = Job.from_buffer_copy(shot.job), rows, NOTHING
     if keep or membrane is not None:
@@ -119,6 +139,8 @@ def shoot(
         if not alike(membrane, potential):
             return None
         job.start, job.before = 0, membrane.data_ptr()
+    if room is not None and not _told(job, shot.plan, room):
+        return None
     if not inplace:  # a view, as what a scan gives is: calls in place tell its base what they wrote
         output = torch.empty_strided(*shot.counts, dtype=torch.float32, device="cpu").flatten(0, 1)
     job.current, job.counts, job.inplace = rows.data_ptr(), output.data_ptr(), inplace
@@ -132,3 +154,16 @@ def shoot(
     if inplace and not rows.is_inference():
         torch.autograd.graph.increment_version(rows)  # torch has not seen what the loops did
     return output, potential
+
+
+def _told(job: Job, plan: Plan, room: Room) -> bool:
+    """Tells a job where its sums go; whether it can take them."""
+    if job.parts > room.parts:
+        return False
+    if room.readers:
+        weights = plan.weights(room.readers)
+        if weights is None:
+            return False
+        plan.ask(job, weights)
+    job.totals, job.totals_apart, job.summed = room.address, room.apart, True
+    return True

@@ -40,12 +40,14 @@ class Tag:
         tally: has them.
         analogue: 1 where an element is no spike (after a concat with analogue values), else 0.
         scale: θ of each element, broadcastable to one row, while it is known.
+        probe: made as `spikes` are, of zeros whose gradient is wanted (`adacal.core.recording`).
         coding: what the spikes say, see `Site`.
     """
 
     tally: Tally
     analogue: Tensor | None = None
     scale: Tensor | None = None
+    probe: Tensor | None = None
     coding: Coding = "counts"
 
     @property
@@ -131,7 +133,9 @@ def added(call: Call) -> tuple[Tag | None, list[tuple[Tensor, torch.Size]]]:
     single = all(tag.events is tag.spikes for tag in known)
     events = spikes if single else sum(tag.events for tag in known[1:]) + known[0].events
     mask = torch.stack(masks).amax(0) if masks else None
-    return Tag(tally=Tally.of(spikes, events), analogue=mask), []
+    probes = [tag.probe for tag in known if tag.probe is not None]
+    probe = sum(probes[1:]) + probes[0] if len(probes) == len(known) else None
+    return Tag(tally=Tally.of(spikes, events), analogue=mask, probe=probe), []
 
 
 def passed_on(call: Call, result: Any, layout: Layout, *, keep_graph: bool = False) -> Any:
@@ -184,7 +188,8 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
     for tensor, tag in zip(tensors, tags, strict=True):
         if tag is None:
             zeros = per_step(torch.zeros_like(tensor), layout.blocks, layout.batch, at)
-            parts.append(Tag(tally=Tally.of(zeros, zeros), analogue=torch.ones_like(zeros)))
+            mask = torch.ones_like(zeros)
+            parts.append(Tag(tally=Tally.of(zeros, zeros), analogue=mask, probe=zeros))
         else:
             parts.append(tag)
 
@@ -195,10 +200,12 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
     masks = [torch.zeros_like(p.spikes) if p.analogue is None else p.analogue for p in parts]
     pairs = zip(parts, tensors, strict=True)
     scales = [p.scale.expand(_one_row(t, at)) for p, t in pairs if p.scale is not None]
+    probes = [p.probe for p in parts if p.probe is not None]
     return Tag(
         tally=Tally.of(join([p.spikes for p in parts]), join([p.events for p in parts])),
         analogue=join(masks) if any(tag.analogue is not None for tag in parts) else None,
         scale=join(scales) if len(scales) == len(parts) else None,
+        probe=join(probes) if len(probes) == len(parts) else None,
         coding=_of_all(parts),
     )
 
@@ -273,6 +280,7 @@ def _replayed(tag: Tag, call: Call) -> Any:
     spikes = again(tag.spikes)
     events = spikes if tag.events is tag.spikes else again(tag.events)
     analogue = again(tag.analogue) if tag.analogue is not None else None
+    probe = again(tag.probe) if tag.probe is not None else None
     scale = _replayed_scale(tag, call, again, at)
     after = dimensions.moved_rows(call, source, at)
 
@@ -285,13 +293,16 @@ def _replayed(tag: Tag, call: Call) -> Any:
         return one if alike else None
 
     if isinstance(spikes, list | tuple):
-        masks = analogue if analogue is not None else [None] * len(spikes)
-        scales = scale if scale is not None else [None] * len(spikes)
-        parts = zip(spikes, events, masks, scales, strict=True)
-        made = [Tag(tally=Tally.of(s, e), analogue=a, scale=first(c)) for s, e, a, c in parts]
-        return [replace(part, coding=tag.coding) for part in made]
-    tally = Tally.of(spikes, events)
-    return Tag(tally=tally, analogue=analogue, scale=first(scale), coding=tag.coding)
+        none = [None] * len(spikes)
+        masks = analogue if analogue is not None else none
+        scales = scale if scale is not None else none
+        probes = probe if probe is not None else none
+        tallies = map(Tally.of, spikes, events)
+        parts = zip(tallies, masks, map(first, scales), probes, strict=True)
+        fields = "tally", "analogue", "scale", "probe"
+        return [Tag(**dict(zip(fields, part, strict=True)), coding=tag.coding) for part in parts]
+    tally, scale = Tally.of(spikes, events), first(scale)
+    return Tag(tally=tally, analogue=analogue, scale=scale, probe=probe, coding=tag.coding)
 
 
 def _replayed_scale(tag: Tag, call: Call, again: Callable[[Tensor], Any], at: int) -> Any:
@@ -307,6 +318,7 @@ def _changed(tag: Tag, change: Callable[[Tensor], Tensor]) -> Tag:
     return Tag(
         tally=Tally.of(spikes, spikes if tag.events is tag.spikes else change(tag.events)),
         analogue=change(tag.analogue) if tag.analogue is not None else None,
+        probe=change(tag.probe) if tag.probe is not None else None,
         coding=tag.coding,
     )
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 NOTHING = torch.empty(0, dtype=torch.float32)
 """Stands for potentials that are not kept."""
-_NO_WEIGHTS = NOTHING.to(torch.int32).numpy()
+_NO_WEIGHTS: Any = np.empty((0, 0), np.int32)
 _SHORT = 512
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
-_APART = 16
+SUMS = 3
+"""Of each step, without weights: whether one count is no number, spikes and events."""
+APART = 16
 """Numbers between the sums of two parts, which threads would else write to one line of cache."""
 _READERS = 4
 """Weights of spikes that are kept laid out."""
@@ -52,7 +54,7 @@ class Plan:
     shift: Any
     start: Any
     most: float
-    _weights: dict[Weights, Any] = field(default_factory=dict)
+    _weights: dict[tuple[Weights, ...], Any] = field(default_factory=dict)
     _job: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -87,41 +89,58 @@ class Plan:
         Returns:
             Of each step what `_burst` adds up.
         """
-        weight, summed = self._weighed(tally), 5 * job.steps
+        weights = self.weights(() if tally.expected is None else (tally.expected,))
         job.codes, job.code_step, job.summed = taken.data_ptr(), taken.stride(0), tally.sums
-        if len(weight):
-            job.weight, job.weights = weight.ctypes.data, len(weight)
-        totals = np.zeros((job.parts, summed + _APART), np.int64)
-        job.totals, job.totals_apart = totals.ctypes.data, summed + _APART
+        sums = self.ask(job, weights if weights is not None else _NO_WEIGHTS)
+        totals = np.zeros((job.parts, job.steps * sums + APART), np.int64)
+        job.totals, job.totals_apart = totals.ctypes.data, totals.shape[1]
         loops.run(job)
         whole = totals[0] if len(totals) == 1 else totals.sum(0)
-        of_steps: list[list[int]] = whole[:summed].reshape(-1, 5).tolist()
+        of_steps: list[list[int]] = whole[: job.steps * sums].reshape(-1, sums).tolist()
         return of_steps
+
+    def ask(self, job: Job, weights: Any) -> int:
+        """Asks a job for sums of spikes; returns how many of each step.
+
+        Args:
+            job: of this plan.
+            weights: as `weights` gives them.
+        """
+        job.weight, job.weights, job.readers = weights.ctypes.data, self.neurons, len(weights)
+        return SUMS + 2 * len(weights)
 
     def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:
         """Tells a tally what was taken and summed up; False if some counts fit no byte (NaN)."""
-        if any(step[4] for step in whole):
+        if any(step[0] for step in whole):
             return False
-        known: dict[Weights, Sums] = {ONE: [step[:2] for step in whole]} if tally.sums else {}
-        if tally.expected is not None and len(self._weighed(tally)):
-            known[tally.expected] = [step[2:4] for step in whole]
+        known: dict[Weights, Sums] = {ONE: [step[1:3] for step in whole]} if tally.sums else {}
+        if tally.expected is not None and len(whole[0]) > SUMS:
+            known[tally.expected] = [step[SUMS:] for step in whole]
         tally.fill(Bytes(taken, self.layout), known)
         return True
 
-    def _weighed(self, tally: Tally) -> Any:
-        """The weights that a tally expects, in the order of memory; none where they do not fit."""
-        expected = tally.expected
-        if expected is None or self.layout.order[0] != 0:
-            return _NO_WEIGHTS
-        weight = self._weights.get(expected)
-        if weight is None:
-            weight = expected.laid(self.layout, int(self.most))
-            # lines of several rows, which have thresholds of their own, have no weights in turns
-            if weight is None or len(weight) != self.neurons or len(weight) % self.row:
-                weight = _NO_WEIGHTS
+    def weights(self, readers: tuple[Weights, ...]) -> Any:
+        """The weights of readers as they lie in memory, [readers, neurons]; None if none fit.
+
+        Args:
+            readers: for whom spikes weigh something.
+        """
+        if readers not in self._weights:
             if len(self._weights) >= _READERS:
                 self._weights.clear()
-            self._weights[expected] = weight
+            laid = [self._laid(reader) for reader in readers]
+            fit = bool(laid) and all(weight is not None for weight in laid)
+            shared = laid[0][None] if len(laid) == 1 and fit else None
+            self._weights[readers] = np.stack(laid) if fit and shared is None else shared
+        return self._weights[readers]
+
+    def _laid(self, reader: Weights) -> Any:
+        if self.layout.order[0] != 0:
+            return None
+        weight = reader.laid(self.layout, int(self.most))
+        # lines of several rows, which have thresholds of their own, have no weights in turns
+        if weight is None or len(weight) != self.neurons or len(weight) % self.row:
+            return None
         return weight
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.functions import function_name, names
+from adacal.core.ledger import Ledgers
 from adacal.core.sites import Site
 from adacal.core.surroundings import Surroundings, drawn_so_far, switches
 from adacal.core.tape import VALUES, Entry, Given, Tape
@@ -98,6 +99,7 @@ class Wiring:
         forms: of rows with which it did so.
         returned: constants among the outputs, with the numbers they go by.
         sites: names of those that fire, in calling order.
+        ledgers: of counted passes.
     """
 
     steps: list[Step]
@@ -107,6 +109,7 @@ class Wiring:
     forms: set[Form]
     returned: list[tuple[int, Tensor]]
     sites: list[str]
+    ledgers: Ledgers = field(default_factory=Ledgers)
 
     def takes(self, rows: Tensor) -> bool:
         """Whether rows are of a form that was seen."""

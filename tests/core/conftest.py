@@ -1,4 +1,4 @@
-"""Counted passes: decided call by call, read from a tape, and without their module."""
+"""Counted passes: decided call by call, read from a tape, without their module, by a ledger."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 
 from adacal.core import network, passes
 
-_BEFORE = {"decided": 0, "from a tape": 1, "without the module": 2}
+_BEFORE = {"decided": 0, "from a tape": 1, "without the module": 2, "by the ledger": 3}
 
 
 @pytest.fixture(params=_BEFORE)
 def every_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a test again with every counted pass made once and twice before."""
+    """Runs a test again with every counted pass made up to three times before."""
 
     def again(net: Any, make_rows: Any, layout: Any, meter: Any, state: Any, first: int) -> Any:
         if meter is not None and not meter.keep_graph:

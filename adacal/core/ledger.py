@@ -1,0 +1,281 @@
+"""Ledger: what each spike of a pass costs, so that passes like it only have to add spikes up.
+
+Counting is linear in the spikes of neurons: however they are pooled, joined and added on the way to
+a layer, one spike of one neuron costs that layer the same in every pass. What depends on no spike
+is the same anyway. `adacal.core.recording` finds both in one pass that follows every tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adacal.core.byte_sums import Weights
+from adacal.core.counting import LayerCount, SynapseCounter
+from adacal.core.kernels import BurstParameters
+from adacal.core.prepared import Prepared
+from adacal.core.shots import Room, aim, shoot
+from adacal.core.sites import Site
+from adacal.core.tally import ONE, Tally
+from adacal.core.walks import APART, SUMS
+
+_LEDGERS = 32
+"""Of passes that make the same calls, with inputs of other shapes."""
+INPUT = ""
+"""Name of the source of spikes that is the input; sites have longer ones."""
+
+
+class Unsettled(Exception):
+    """What neurons sent cannot be added up (NaN); the pass is to be followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where spikes come from: a site, a max pool, or the input.
+
+    Attributes:
+        name: of the site.
+        readers: of layers that read them and for which spikes differ in weight, the weights.
+        pooled: stand for a max pool: neurons that send again what it passes on; None of others.
+    """
+
+    name: str
+    readers: tuple[Weights, ...]
+    pooled: BurstParameters | None = None
+
+    @property
+    def width(self) -> int:
+        """Sums of each step."""
+        return SUMS + 2 * len(self.readers)
+
+    def agrees(self, other: Source) -> bool:
+        """Whether it is the same source, in a pass of another number of samples."""
+        pools = self.pooled is None, other.pooled is None
+        if self.name != other.name or len(set(pools)) > 1 or self.width != other.width:
+            return False
+        return all(map(Weights.equal, self.readers, other.readers))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Accumulates that a layer owes to the spikes of one source.
+
+    Attributes:
+        source: its number.
+        column: where the sum of weighed spikes is among those of a step, with that of events.
+        times: what that is to be multiplied with, where all spikes weigh the same.
+    """
+
+    source: int
+    column: int
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Accumulates of one call.
+
+    Attributes:
+        where: its label.
+        steps: how many of the pass they fall due in.
+        groups: how many times the reference counts them.
+        shares: by the source of spikes.
+    """
+
+    where: str
+    steps: int
+    groups: int
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What passes of one kind cost.
+
+    Attributes:
+        steps: of a pass.
+        batch: its samples.
+        sources: where its spikes come from.
+        pools: numbers of those that are max pools, in the order of all max pools; None of others.
+        owed: in calling order.
+        constant: what depends on no spike, by layer, in the order they are met.
+    """
+
+    steps: int
+    batch: int
+    sources: tuple[Source, ...]
+    pools: tuple[int | None, ...]
+    owed: tuple[Owed, ...]
+    constant: dict[str, LayerCount]
+    numbers: dict[str, int] = field(init=False, repr=False)
+    places: list[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        named = {source.name: n for n, source in enumerate(self.sources) if source.pooled is None}
+        object.__setattr__(self, "numbers", named)
+        ends = np.cumsum([0, *(source.width * self.steps for source in self.sources)])
+        object.__setattr__(self, "places", ends.tolist())
+
+    def agrees(self, other: Ledger) -> bool:
+        """Whether that of another number of samples says the same of each."""
+        mine, theirs = self.constant, other.constant
+        if (self.pools, self.owed, list(mine)) != (other.pools, other.owed, list(theirs)):
+            return False
+        if len(self.sources) != len(other.sources) or self.batch == other.batch:
+            return False
+        if not all(map(Source.agrees, self.sources, other.sources)):
+            return False
+        return all(mine[name].times(other.batch) == theirs[name].times(self.batch) for name in mine)
+
+
+class Account:
+    """The sums of one pass; takes the place of its meter.
+
+    Args:
+        ledger: of such passes.
+        batch: samples of this one.
+    """
+
+    def __init__(self, ledger: Ledger, batch: int) -> None:
+        self._ledger, self._batch = ledger, batch
+        self._sums = np.zeros((torch.get_num_threads(), ledger.places[-1] + APART), np.int64)
+        self._address: int = self._sums.ctypes.data
+        self._pools = iter(ledger.pools)
+
+    def room(self, number: int) -> Room:
+        """Returns where a scan is to put the sums of a source."""
+        place, (parts, apart) = self._ledger.places[number], self._sums.shape
+        return Room(self._ledger.sources[number].readers, self._address + 8 * place, apart, parts)
+
+    def of_site(self, name: str) -> Room:
+        """As `room`, of a site."""
+        return self.room(self._ledger.numbers[name])
+
+    def expected(self, site: str) -> None:
+        """None: there are no tags that layers could read."""
+
+    def tallied(self, site: Site, tally: Tally, shape: Any, threshold: Tensor) -> None:
+        """Takes the spikes of a site; the arguments are those of `SynapseCounter.tallied`."""
+        self._take(self._ledger.numbers[site.name], tally)
+
+    def entered(self, tally: Tally) -> None:
+        """Takes the spikes of the input."""
+        if INPUT in self._ledger.numbers:
+            self._take(self._ledger.numbers[INPUT], tally)
+
+    def pooled(self, result: Any) -> None:
+        """Takes what the next max pool gives."""
+        number = next(self._pools)
+        if number is None:
+            return
+        neuron, steps = self._ledger.sources[number].pooled, self._ledger.steps
+        assert neuron is not None
+        values: Tensor = result[0] if isinstance(result, tuple) else result
+        by_step = values.unflatten(0, (steps, -1))
+        aim(values, by_step, neuron)
+        if shoot(values, steps, neuron, inplace=False, room=self.room(number)) is None:
+            tally = Tally(self._batch)
+            tally.take((by_step / neuron.threshold).round_())
+            self._take(number, tally)
+
+    def close(self, meter: SynapseCounter) -> None:
+        """Ends the pass: tells a meter what it cost.
+
+        Raises:
+            Unsettled: some spikes are no number.
+        """
+        ledger, sums = self._ledger, self._sums.sum(0).tolist()
+        parts = zip(ledger.places, ledger.sources, strict=False)
+        steps = [
+            [sums[at : at + source.width] for at in range(place, place + size, source.width)]
+            for place, source in parts
+            for size in [source.width * ledger.steps]
+        ]
+        if any(step[0] for source in steps for step in source):
+            raise Unsettled
+        for name, count in ledger.constant.items():
+            meter.layers[name].add(count, self._batch, ledger.batch)
+        for source, found in zip(ledger.sources, steps, strict=True):
+            if source.pooled is None and source.name != INPUT:  # which were counted on their way in
+                meter.layers[source.name].fire([step[1:SUMS] for step in found])
+        for owed in ledger.owed:
+            meter.spend(
+                owed.where, [self._due(owed, steps, t) for t in range(owed.steps)], owed.groups
+            )
+
+    def _due(self, owed: Owed, steps: list[list[list[int]]], step: int) -> list[float]:
+        spikes = events = 0.0
+        for share in owed.shares:
+            sums, at = steps[share.source][step], share.column
+            spikes += share.times * sums[at]
+            events += share.times * sums[at + 1]
+        return [spikes, events]
+
+    def _take(self, number: int, tally: Tally) -> None:
+        ledger, source = self._ledger, self._ledger.sources[number]
+        columns = [tally.weighed(reader, ledger.steps) for reader in (ONE, *source.readers)]
+        for step in range(ledger.steps):
+            at = ledger.places[number] + step * source.width + 1
+            found = [value for column in columns for value in column[step]]
+            self._sums[0, at : at + len(found)] = [round(float(value)) for value in found]
+
+
+class Ledgers:
+    """Those of passes that make the same calls, by what else the counts depend on."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, dict[int, Ledger | None]] = {}
+        self._general: dict[Any, Ledger] = {}
+        self._last: dict[str, Prepared] = {}
+
+    def find(self, key: Any, batch: int, prepared: dict[str, Prepared]) -> Ledger | None:
+        """Returns the ledger of a pass, if there is one.
+
+        Args:
+            key: what the counts depend on, besides the calls and the number of samples.
+            batch: samples.
+            prepared: the neurons.
+        """
+        if self._last and not same(self._last, prepared):
+            self._kept.clear()
+            self._general.clear()
+            return None
+        return self._general.get(key) or self._kept.get(key, {}).get(batch)
+
+    def wanted(self, key: Any, batch: int, prepared: dict[str, Prepared]) -> bool:
+        """Whether one is to be recorded: not while neurons change from pass to pass."""
+        settled = not self._last or same(self._last, prepared)
+        self._last = prepared
+        return settled and batch not in self._kept.get(key, {})
+
+    def keep(self, key: Any, batch: int, ledger: Ledger | None) -> None:
+        """Keeps a ledger; None where there cannot be one.
+
+        Where those of two numbers of samples say the same of each sample, one will do for all.
+        """
+        if sum(map(len, self._kept.values())) >= _LEDGERS:
+            self._kept.clear()
+        others = self._kept.setdefault(key, {})
+        if ledger is not None and any(other and ledger.agrees(other) for other in others.values()):
+            self._general[key] = ledger
+        others[batch] = ledger
+
+
+def same(ours: dict[str, Prepared], theirs: dict[str, Prepared]) -> bool:
+    """Whether neurons are as they were."""
+    return ours.keys() == theirs.keys() and all(ours[name] is theirs[name] for name in ours)
+
+
+def counts_as_written(meter: SynapseCounter) -> bool:
+    """Whether a meter counts as `SynapseCounter` says, with nothing put in place of its methods."""
+    kinds = type(meter).__mro__
+    over = kinds[: kinds.index(SynapseCounter)]
+    return vars(meter).keys() == _FIELDS and not any(vars(kind).keys() & _METHODS for kind in over)
+
+
+_FIELDS = {each.name for each in fields(SynapseCounter)}
+_METHODS = {name for name in vars(SynapseCounter) if not name.startswith("__")} - _FIELDS
