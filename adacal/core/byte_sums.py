@@ -28,6 +28,7 @@ class Weights:
     Attributes:
         same: what all of them are; None if they differ.
         total: their sum.
+        largest: their largest, without its sign.
     """
 
     def __init__(self, values: Tensor) -> None:
@@ -35,7 +36,7 @@ class Weights:
         self.values = values
         self.same = float(first) if bool((values == first).all()) else None
         self.total = float(values.sum(dtype=torch.float64))
-        self._largest = float(values.detach().abs().max())
+        self.largest = float(values.detach().abs().max())
         self._laid: dict[tuple[int, ...], Any] = {}
         self._on: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
@@ -53,7 +54,7 @@ class Weights:
             most: largest count.
         """
         alike = self.values.numel() == 1 or self.values.dim() == len(layout.order)
-        if not alike or self._largest * most * max(CHUNK, PIECE) >= _ORDER:
+        if not alike or self.largest * most * max(CHUNK, PIECE) >= _ORDER:
             return None
         if layout.order not in self._laid:
             values = self.values.detach().cpu()

@@ -23,9 +23,9 @@ Made = TypeVar("Made")
 
 _WHOLE = (
     "current", "step", "counts", "count_step", "size", "codes", "code_step", "weight", "weights",
-    "readers", "totals", "totals_apart", "potential", "threshold", "shift", "start", "before",
-    "steps", "channels", "row", "by_row", "scaled", "inplace", "summed", "lines", "parts", "part",
-    "ask_part", "ask_parts", "threads",
+    "readers", "exact", "totals", "totals_apart", "potential", "threshold", "shift", "start",
+    "before", "steps", "channels", "row", "by_row", "scaled", "inplace", "summed", "lines", "parts",
+    "part", "ask_part", "ask_parts", "threads",
 )  # fmt: skip
 
 
@@ -39,8 +39,8 @@ class Job(ctypes.Structure):
         codes, code_step: counts as bytes, likewise.
         weight, weights: how much each neuron's spikes weigh, and how many of these there are.
         readers: for whom they weigh that, each with weights of its own, one after the other.
-        totals, totals_apart: sums, which are taken if there is room, and how far apart those of two
-            parts are.
+        exact: of so many the weighed spikes add up to less than 2^24, which 32 bits hold exactly.
+        totals, totals_apart: sums, and how far apart those of two parts are.
         potential: takes what is left after the last step.
         threshold, shift, start: parameters, one a channel, or with `by_row` one a neuron of a row.
         before: potentials to begin with, place by place, where there is no `start`.
@@ -91,6 +91,24 @@ def share(at: int) -> tuple[int, int, int]:
     return part, job.lines * part // parts, job.lines * (part + 1) // parts
 
 
+def sum_of(counts: Any) -> tuple[Any, Any]:
+    """Sum of counts, and how many are not 0. Compiled to add in any order: see `_teach`."""
+    spikes, events = np.float32(0), np.float32(0)
+    for i in range(counts.size):
+        spikes += counts[i]
+        events += np.float32(1) if counts[i] > 0 else np.float32(0)
+    return spikes, events
+
+
+def weighed_sum_of(counts: Any, weights: Any) -> tuple[Any, Any]:
+    """As `sum_of`, of counts times weights, and of the weights where they are not 0."""
+    spikes, events = np.float32(0), np.float32(0)
+    for i in range(counts.size):
+        spikes += counts[i] * weights[i]
+        events += weights[i] if counts[i] > 0 else np.float32(0)
+    return spikes, events
+
+
 def compile_burst() -> Loops:
     """Returns the loops of `_burst` as machine code; compiled once and kept on disk."""
     return _compile_job(_burst)
@@ -139,7 +157,7 @@ def _burst(at: int) -> None:
     with `by_row` (then there is one channel) each its own. To `codes` counts are written as bytes.
     To `totals` [steps, 3 + 2 * readers] are added whether one is no number, counts and ones where
     they are not 0, if they are to be `summed`, and for each reader both times their `weight`,
-    which neurons have in turns (see `_weigh`).
+    which neurons have in turns. Sums of whole numbers below 2^24 are the same in any order.
     """
     job = job_at(at)
     part, begin, end = share(at)
@@ -148,16 +166,16 @@ def _burst(at: int) -> None:
     steps, step, count_step, code_step = job.steps, job.step, job.count_step, job.code_step
     channels, row, by_row = job.channels, job.row, job.by_row != 0
     scaled, inplace, summed = job.scaled != 0, job.inplace != 0, job.summed != 0
-    counted = job.totals != 0
     most, last, size = np.float32(job.most), steps - 1, job.size
     codes_at, potential_at, readers, weights = job.codes, job.potential, job.readers, job.weights
-    sums = 3 + 2 * readers
+    sums, exact = 3 + 2 * readers, job.exact
     current = array_at(job.current, last * step + size, np.float32)
     counts = array_at(job.counts, last * count_step + size, np.float32)
     codes = array_at(codes_at, last * code_step + size, np.uint8)
-    weight = array_at(job.weight, readers * weights, np.int32)
-    place_of_sums = job.totals + 8 * job.totals_apart * part if counted else 0
-    totals = array_at(place_of_sums, sums * steps, np.int64)
+    weight = array_at(job.weight, readers * weights, np.float32)
+    totals = array_at(
+        job.totals + 8 * job.totals_apart * part if job.totals != 0 else 0, sums * steps, np.int64
+    )
     potential = array_at(potential_at, size, np.float32)
     before = array_at(job.before, size, np.float32)
     parameters = row if by_row else channels
@@ -166,7 +184,6 @@ def _burst(at: int) -> None:
     start = array_at(job.start, parameters, np.float32)
     levels, shifts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
     u, starts = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
-    unkept = np.empty(CHUNK, np.uint8)
     alone = steps == 1 and potential_at == 0  # then potentials are not kept
     width = min(row, CHUNK)
     for line in range(begin, end):
@@ -219,31 +236,30 @@ def _burst(at: int) -> None:
                         fired = most if fired > most else fired
                         k[i] = fired
                         u[i] = v - fired * level[i]
-                if counted:
-                    code, to = unkept[:length], t * sums
-                    if codes_at != 0:
-                        code = codes[t * code_step + at : t * code_step + at + length]
+                if codes_at != 0:
+                    code = codes[t * code_step + at : t * code_step + at + length]
                     odd = np.int32(0)
                     for i in range(length):
                         code[i] = np.uint8(k[i])
                         odd = np.int32(odd | np.int32(k[i] != k[i]))
-                    totals[to] |= odd
-                    both = np.int32(0)  # of a chunk, spikes stay below 2^18 and ones below 2^11
-                    if summed:
-                        for i in range(length):
-                            one = np.int32(1 << 20) if code[i] > 0 else np.int32(0)
-                            both = np.int32(both + np.int32(code[i]) + one)
-                    totals[to + 1] += both & ((1 << 20) - 1)
-                    totals[to + 2] += both >> 20
-                    for reader in range(readers):
-                        place = reader * weights + at % weights
-                        weigh = weight[place : place + length]
-                        weighed, ones = np.int32(0), np.int32(0)
-                        for i in range(length):
-                            weighed = np.int32(weighed + np.int32(np.int32(code[i]) * weigh[i]))
-                            ones = np.int32(ones + (weigh[i] if code[i] > 0 else np.int32(0)))
-                        totals[to + 3 + 2 * reader] += weighed
-                        totals[to + 4 + 2 * reader] += ones
+                    totals[t * sums] |= odd
+                if summed:
+                    to = t * sums
+                    spikes, events = sum_of(k)
+                    if spikes != spikes:
+                        totals[to] = 1
+                    else:
+                        totals[to + 1] += np.int64(spikes)
+                        totals[to + 2] += np.int64(events)
+                        for reader in range(readers):
+                            to += 2
+                            first_weight = reader * weights + at % weights
+                            for begun in range(0, length, exact):
+                                until = min(begun + exact, length)
+                                weigh = weight[first_weight + begun : first_weight + until]
+                                spikes, events = weighed_sum_of(k[begun:until], weigh)
+                                totals[to + 1] += np.int64(spikes)
+                                totals[to + 2] += np.int64(events)
                 if scaled:
                     for i in range(length):
                         k[i] = k[i] * level[i]
@@ -311,3 +327,5 @@ def _teach() -> None:
     overload(job_at)(lambda address: lambda address: numba.carray(pointer(address), 1, _LAID)[0])
     overload(asked)(lambda address: lambda address: called(address))
     register_jitable(share)
+    for sums in (sum_of, weighed_sum_of):
+        register_jitable(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")(sums)

@@ -160,10 +160,7 @@ def _told(job: Job, plan: Plan, room: Room) -> bool:
     """Tells a job where its sums go; whether it can take them."""
     if job.parts > room.parts:
         return False
-    if room.readers:
-        weights = plan.weights(room.readers)
-        if weights is None:
-            return False
-        plan.ask(job, weights)
+    if room.readers and not plan.ask(job, room.readers):
+        return False
     job.totals, job.totals_apart, job.summed = room.address, room.apart, True
     return True

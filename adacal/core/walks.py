@@ -20,15 +20,33 @@ if TYPE_CHECKING:
 
 NOTHING = torch.empty(0, dtype=torch.float32)
 """Stands for potentials that are not kept."""
-_NO_WEIGHTS: Any = np.empty((0, 0), np.int32)
 _SHORT = 512
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
 SUMS = 3
 """Of each step, without weights: whether one count is no number, spikes and events."""
 APART = 16
 """Numbers between the sums of two parts, which threads would else write to one line of cache."""
+_HELD = (1 << 24) - 1
+"""Whole numbers up to here are held by 32 bits of floating point."""
+_FEW = 64
+"""Weighed spikes that have to stay below together; sums of fewer take longer than elsewhere."""
 _READERS = 4
 """Weights of spikes that are kept laid out."""
+
+
+class _Weighed:
+    """Weights of readers as they lie in memory.
+
+    Args:
+        numbers: by reader, those of neurons that come in turns.
+        exact: how many sums hold exactly; 0 where they are not to be used.
+    """
+
+    __slots__ = ("_numbers", "address", "exact", "turn")
+
+    def __init__(self, numbers: Any, exact: int) -> None:
+        self._numbers, self.exact, self.turn = numbers, exact, numbers.shape[1]
+        self.address: int = numbers.ctypes.data
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class Plan:
     shift: Any
     start: Any
     most: float
-    _weights: dict[tuple[Weights, ...], Any] = field(default_factory=dict)
+    _weighed: dict[tuple[Weights, ...], _Weighed] = field(default_factory=dict)
     _job: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,9 +107,9 @@ class Plan:
         Returns:
             Of each step what `_burst` adds up.
         """
-        weights = self.weights(() if tally.expected is None else (tally.expected,))
         job.codes, job.code_step, job.summed = taken.data_ptr(), taken.stride(0), tally.sums
-        sums = self.ask(job, weights if weights is not None else _NO_WEIGHTS)
+        weighed = tally.expected is not None and self.ask(job, (tally.expected,))
+        sums = SUMS + 2 * int(weighed)
         totals = np.zeros((job.parts, job.steps * sums + APART), np.int64)
         job.totals, job.totals_apart = totals.ctypes.data, totals.shape[1]
         loops.run(job)
@@ -99,15 +117,23 @@ class Plan:
         of_steps: list[list[int]] = whole[: job.steps * sums].reshape(-1, sums).tolist()
         return of_steps
 
-    def ask(self, job: Job, weights: Any) -> int:
-        """Asks a job for sums of spikes; returns how many of each step.
+    def ask(self, job: Job, readers: tuple[Weights, ...]) -> bool:
+        """Asks a job for sums of weighed spikes, too; whether that can be done.
 
         Args:
             job: of this plan.
-            weights: as `weights` gives them.
+            readers: for whom spikes weigh something; `readers` not empty.
         """
-        job.weight, job.weights, job.readers = weights.ctypes.data, self.neurons, len(weights)
-        return SUMS + 2 * len(weights)
+        weighed = self._weighed.get(readers)
+        if weighed is None:
+            if len(self._weighed) >= _READERS:
+                self._weighed.clear()
+            weighed = self._weighed[readers] = self._laid(readers)
+        if not weighed.exact:
+            return False
+        job.weight, job.weights, job.readers = weighed.address, weighed.turn, len(readers)
+        job.exact = weighed.exact
+        return True
 
     def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:
         """Tells a tally what was taken and summed up; False if some counts fit no byte (NaN)."""
@@ -119,29 +145,19 @@ class Plan:
         tally.fill(Bytes(taken, self.layout), known)
         return True
 
-    def weights(self, readers: tuple[Weights, ...]) -> Any:
-        """The weights of readers as they lie in memory, [readers, neurons]; None if none fit.
-
-        Args:
-            readers: for whom spikes weigh something.
-        """
-        if readers not in self._weights:
-            if len(self._weights) >= _READERS:
-                self._weights.clear()
-            laid = [self._laid(reader) for reader in readers]
-            fit = bool(laid) and all(weight is not None for weight in laid)
-            shared = laid[0][None] if len(laid) == 1 and fit else None
-            self._weights[readers] = np.stack(laid) if fit and shared is None else shared
-        return self._weights[readers]
-
-    def _laid(self, reader: Weights) -> Any:
-        if self.layout.order[0] != 0:
-            return None
-        weight = reader.laid(self.layout, int(self.most))
+    def _laid(self, readers: tuple[Weights, ...]) -> _Weighed:
+        laid = [reader.laid(self.layout, int(self.most)) for reader in readers]
         # lines of several rows, which have thresholds of their own, have no weights in turns
-        if weight is None or len(weight) != self.neurons or len(weight) % self.row:
-            return None
-        return weight
+        fit = self.layout.order[0] == 0 and not self.neurons % self.row
+        if not fit or any(weight is None or len(weight) != self.neurons for weight in laid):
+            return _Weighed(np.empty((0, 0), np.float32), 0)
+        largest = max(1.0, *(reader.largest for reader in readers)) * self.most
+        exact = _HELD // int(largest)
+        numbers = np.array(laid, np.float32)
+        by_channel = numbers.reshape(len(readers), self.layout.sizes[1], -1)
+        if not by_channel.shape[2] % self.row and (by_channel == by_channel[:, :1]).all():
+            numbers = np.ascontiguousarray(by_channel[:, 0])  # read again and again from the cache
+        return _Weighed(numbers, min(exact, CHUNK) if exact >= _FEW else 0)
 
 
 def make_plan(first: Tensor, neuron: BurstParameters) -> Plan | None:
