@@ -18,13 +18,13 @@ class Before:
 
     def __init__(self, meter: SynapseCounter | None, state: RunState | None = None) -> None:
         self._meter, self._state = meter, state
-        self._counted = None if meter is None else meter.copied()
+        self._counted = None if meter is None else meter.kept()
         self._remembered = None if state is None else state.copied()
 
     def restore(self) -> None:
         """Puts it back, as often as it takes."""
         if self._meter is not None and self._counted is not None:
-            self._meter.become(self._counted.copied())
+            self._meter.go_back(self._counted)
         if self._state is not None and self._remembered is not None:
             self._state.become(self._remembered.copied())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,27 +54,33 @@ class LayerCount:
             self.spikes += spikes
             self.events += events
 
-    def add(self, other: LayerCount, times: int = 1, parts: int = 1) -> None:
-        """Adds so many times such a part of the sums of another."""
+    def spend(self, sops: float, event_sops: float, groups: int) -> None:
+        """Adds accumulates of a call, which the reference counts so many times; for events, too."""
+        self.sops += sops
+        self.event_sops += event_sops
+        self.reference_sops += event_sops * groups
+
+    def add(self, other: LayerCount) -> None:
+        """Adds the sums of another."""
         mine = vars(self)
         for name, value in vars(other).items():
-            mine[name] += value * times / parts
-
-    def times(self, factor: int) -> LayerCount:
-        """Returns another with so many times the sums."""
-        made = LayerCount()
-        made.add(self, factor)
-        return made
-
-    def copied(self) -> LayerCount:
-        """Returns another with the same sums; `dataclasses.replace` takes twenty times as long."""
-        made = LayerCount()
-        vars(made).update(vars(self))
-        return made
+            mine[name] += value
 
 
 Add = Callable[[Sequence[Sequence[float]]], None]
 """Adds spikes and events of each step to what was counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a counter had counted: plain numbers, since it is kept before every pass."""
+
+    layers: dict[str, dict[str, float]]
+    sops_by_step: dict[int, float]
+    samples: int
+    total: Tensor | None
+    leaves: dict[str, Tensor]
+    later: list[tuple[Tensor, Add]]
 
 
 @dataclass
@@ -130,18 +135,23 @@ class SynapseCounter:
         if first_step == 0:
             self.samples += layout.batch
 
-    def copied(self) -> SynapseCounter:
-        """Returns what was counted so far, to go back to with `become`."""
-        made = copy(self)
-        made.layers = defaultdict(LayerCount, {k: v.copied() for k, v in self.layers.items()})
-        made.sops_by_step = defaultdict(float, self.sops_by_step)
-        made.leaves, made._later = dict(self.leaves), list(self._later)
-        return made
+    def kept(self) -> Kept:
+        """Returns what was counted so far, to `go_back` to."""
+        return Kept(
+            {name: vars(count).copy() for name, count in self.layers.items()},
+            self.sops_by_step.copy(),
+            self.samples,
+            self.total,
+            self.leaves.copy(),
+            self._later.copy(),
+        )
 
-    def become(self, other: SynapseCounter) -> None:
-        """Takes over what another has counted."""
-        self.layers, self.sops_by_step, self.leaves = other.layers, other.sops_by_step, other.leaves
-        self.samples, self.total, self._later = other.samples, other.total, other._later
+    def go_back(self, kept: Kept) -> None:
+        """Forgets what was counted since."""
+        made = {name: LayerCount(**sums) for name, sums in kept.layers.items()}
+        self.layers, self.sops_by_step = defaultdict(LayerCount, made), kept.sops_by_step.copy()
+        self.samples, self.total = kept.samples, kept.total
+        self.leaves, self._later = kept.leaves.copy(), kept.later.copy()
 
     def beside(self, recorder: Recorder) -> SynapseCounter:
         """Returns one that counts the pass that has begun, for a recorder; see `add`."""
@@ -156,6 +166,11 @@ class SynapseCounter:
             self.layers[name].add(count)
         for step, sops in other.sops_by_step.items():
             self.sops_by_step[step] += sops
+
+    @property
+    def first_step(self) -> int:
+        """Steps of the run before the pass."""
+        return self._first_step
 
     @property
     def kind_of_pass(self) -> tuple[bool, bool]:
@@ -381,28 +396,14 @@ class SynapseCounter:
             if tally.site is not None and weights.same is None:
                 self._fan_outs.readers[tally.site] = weights
 
-        first = self._first_step
-        self._add(both, lambda sums: self.spend(where, sums[:steps], groups, first))
+        count, first = self.layers[where], self._first_step
 
-    def spend(
-        self, where: str, sums: Sequence[Sequence[float]], groups: int, first: int | None = None
-    ) -> None:
-        """Adds accumulates of a call: for spikes and for events of each step.
+        def add(sums: Sequence[Sequence[float]]) -> None:
+            for step, (sops, event_sops) in enumerate(sums[:steps]):
+                self.sops_by_step[first + step] += sops
+                count.spend(sops, event_sops, groups)
 
-        Args:
-            where: label of the call.
-            sums: of the first steps of the pass.
-            groups: how many times the reference counts them.
-            first: steps of the run before the pass; by default those before this one.
-        """
-        first = self._first_step if first is None else first
-        count, events = self.layers[where], 0.0
-        for step, (sops, event_sops) in enumerate(sums):
-            self.sops_by_step[first + step] += sops
-            count.sops += sops
-            events += event_sops
-        count.event_sops += events
-        count.reference_sops += events * groups
+        self._add(both, add)
 
     def _active(self) -> Layout:
         assert self._layout is not None, "begin() comes before counting"

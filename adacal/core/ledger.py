@@ -7,7 +7,8 @@ is the same anyway. `adacal.core.recording` finds both in one pass that follows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -111,14 +112,26 @@ class Ledger:
     pools: tuple[int | None, ...]
     owed: tuple[Owed, ...]
     constant: dict[str, LayerCount]
-    numbers: dict[str, int] = field(init=False, repr=False)
-    places: list[int] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        named = {source.name: n for n, source in enumerate(self.sources) if source.pooled is None}
-        object.__setattr__(self, "numbers", named)
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Those of sources that have a name."""
+        return {source.name: n for n, source in enumerate(self.sources) if source.pooled is None}
+
+    @cached_property
+    def places(self) -> list[int]:
+        """Where the sums of each source begin among those of a pass; last, how many there are."""
         ends = np.cumsum([0, *(source.width * self.steps for source in self.sources)])
-        object.__setattr__(self, "places", ends.tolist())
+        return ends.tolist()  # type: ignore[no-any-return]
+
+    def place(self, number: int, step: int, column: int = 0) -> int:
+        """Where one sum of a source lies among all of a pass."""
+        return self.places[number] + step * self.sources[number].width + column
+
+    @cached_property
+    def index(self) -> _Index:
+        """Where to look for what."""
+        return _Index(self)
 
     def agrees(self, other: Ledger) -> bool:
         """Whether that of another number of samples says the same of each."""
@@ -129,7 +142,55 @@ class Ledger:
             return False
         if not all(map(Source.agrees, self.sources, other.sources)):
             return False
-        return all(mine[name].times(other.batch) == theirs[name].times(self.batch) for name in mine)
+        return all(
+            value * other.batch == getattr(theirs[name], kind) * self.batch
+            for name, count in mine.items()
+            for kind, value in vars(count).items()
+        )
+
+
+class _Index:
+    """Where the sums of a ledger lie among those of a pass, so that one look finds all of a kind.
+
+    Args:
+        ledger: as it is.
+
+    Attributes:
+        odd: places that say whether spikes are no number.
+        sites: names of sites, in order.
+        fired: places of their spikes, those of their events being next to them; [sites, steps].
+        due: places of the sums that accumulates are made of, likewise.
+        times: what each is to be multiplied with.
+        steps: of each, its step.
+        starts: where those of each call begin.
+        calls: that have any.
+        fixed: what is not 0 of what depends on no spike, by layer.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        every, sources = range(ledger.steps), ledger.sources
+        self.odd = [ledger.place(n, step) for n in range(len(sources)) for step in every]
+        # what goes in was counted on its way in
+        numbers = {name: n for name, n in ledger.numbers.items() if name != INPUT}
+        self.sites = list(numbers)
+        fired = [[ledger.place(n, step, 1) for step in every] for n in numbers.values()]
+        self.fired = np.array(fired, np.int64).reshape(len(fired), ledger.steps)
+        self.calls = [owed for owed in ledger.owed if owed.steps and owed.shares]
+        shares = [
+            (ledger.place(share.source, step, share.column), share.times, step)
+            for owed in self.calls
+            for step in range(owed.steps)
+            for share in owed.shares
+        ]
+        self.due = np.array([place for place, _, _ in shares], np.int64)
+        self.times = np.array([times for _, times, _ in shares])
+        self.steps = np.array([step for _, _, step in shares], np.int64)
+        sizes = [owed.steps * len(owed.shares) for owed in self.calls]
+        self.starts = np.cumsum([0, *sizes])[:-1]
+        self.fixed = [
+            (name, [(kind, value) for kind, value in vars(count).items() if value])
+            for name, count in ledger.constant.items()
+        ]
 
 
 class Account:
@@ -188,38 +249,30 @@ class Account:
         Raises:
             Unsettled: some spikes are no number.
         """
-        ledger, sums = self._ledger, self._sums.sum(0).tolist()
-        parts = zip(ledger.places, ledger.sources, strict=False)
-        steps = [
-            [sums[at : at + source.width] for at in range(place, place + size, source.width)]
-            for place, source in parts
-            for size in [source.width * ledger.steps]
-        ]
-        if any(step[0] for source in steps for step in source):
+        index, sums, layers = self._ledger.index, self._sums.sum(0), meter.layers
+        if sums[index.odd].any():
             raise Unsettled
-        for name, count in ledger.constant.items():
-            meter.layers[name].add(count, self._batch, ledger.batch)
-        for source, found in zip(ledger.sources, steps, strict=True):
-            if source.pooled is None and source.name != INPUT:  # which were counted on their way in
-                meter.layers[source.name].fire([step[1:SUMS] for step in found])
-        for owed in ledger.owed:
-            meter.spend(
-                owed.where, [self._due(owed, steps, t) for t in range(owed.steps)], owed.groups
-            )
-
-    def _due(self, owed: Owed, steps: list[list[list[int]]], step: int) -> list[float]:
-        spikes = events = 0.0
-        for share in owed.shares:
-            sums, at = steps[share.source][step], share.column
-            spikes += share.times * sums[at]
-            events += share.times * sums[at + 1]
-        return [spikes, events]
+        for name, values in index.fixed:
+            count = vars(layers[name])
+            for kind, value in values:
+                count[kind] += value * self._batch / self._ledger.batch
+        fired = (sums[index.fired].sum(1).tolist(), sums[index.fired + 1].sum(1).tolist())
+        for name, *both in zip(index.sites, *fired, strict=True):
+            layers[name].fire([both])
+        if not index.calls:
+            return
+        sops, events = (sums[index.due + n] * index.times for n in (0, 1))
+        spent = (np.add.reduceat(all_of, index.starts).tolist() for all_of in (sops, events))
+        for owed, of_spikes, of_events in zip(index.calls, *spent, strict=True):
+            layers[owed.where].spend(of_spikes, of_events, owed.groups)
+        for step, of_step in enumerate(np.bincount(index.steps, sops).tolist()):
+            meter.sops_by_step[meter.first_step + step] += of_step
 
     def _take(self, number: int, tally: Tally) -> None:
         ledger, source = self._ledger, self._ledger.sources[number]
         columns = [tally.weighed(reader, ledger.steps) for reader in (ONE, *source.readers)]
         for step in range(ledger.steps):
-            at = ledger.places[number] + step * source.width + 1
+            at = ledger.place(number, step, 1)
             found = [value for column in columns for value in column[step]]
             self._sums[0, at : at + len(found)] = [round(float(value)) for value in found]
 
@@ -259,6 +312,7 @@ class Ledgers:
         """
         if sum(map(len, self._kept.values())) >= _LEDGERS:
             self._kept.clear()
+            self._general.clear()
         others = self._kept.setdefault(key, {})
         if ledger is not None and any(other and ledger.agrees(other) for other in others.values()):
             self._general[key] = ledger

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ def every_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         if meter is not None and not meter.keep_graph:
             for _ in range(_BEFORE[request.param]):
                 before = None if state is None else state.copied()
-                passes.run_pass(net, make_rows, layout, meter.copied(), before, first)
+                passes.run_pass(net, make_rows, layout, copy.deepcopy(meter), before, first)
         return passes.run_pass(net, make_rows, layout, meter, state, first)
 
     monkeypatch.setattr(network, "run_pass", again)

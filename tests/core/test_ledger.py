@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -358,7 +359,7 @@ def test_a_pass_that_fails_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(ENOUGH):
         counted(network, x)
     meter = counted(network, x)
-    before = meter.copied()
+    before = copy.deepcopy(meter)
 
     def full(*_: Any) -> Any:
         raise torch.OutOfMemoryError
