@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.dense import dense, like
-from adacal.core.loops import Job, Made, compile_burst, compile_sums, had
+from adacal.core.loops import Job, Made, compile_burst, compile_spike_sums, compile_sums, had
 from adacal.core.spike_bytes import MOST
 from adacal.core.tally import Tally
 from adacal.core.team import Loops
@@ -130,6 +130,12 @@ def _run(
     if out is not None and not out.is_inference():
         torch.autograd.graph.increment_version(out)  # torch has not seen what the loops did
     return counts, potential
+
+
+@lru_cache(maxsize=1)
+def spike_sums() -> Loops | None:
+    """Returns loops that add counts up; None if they cannot be had."""
+    return beside(compile_spike_sums)
 
 
 @lru_cache(maxsize=1)

@@ -212,11 +212,8 @@ class SynapseCounter:
             threshold: θ, broadcastable to one step.
         """
         layout = self._active()
-        magnitude = counts.abs() if site.kind == "signed" else counts
-        if layout.steps == 0 or site.coding != "counts":
-            magnitude = tags.set_bits(magnitude)
         tally = Tally(layout.batch)
-        tally.take(magnitude)
+        tally.take(spikes_of(site, counts, coded=layout.steps == 0))
         return self.tallied(site, tally, counts.shape, threshold)
 
     def tallied(self, site: Site, tally: Tally, shape: Sequence[int], threshold: Tensor) -> Tag:
@@ -239,7 +236,7 @@ class SynapseCounter:
             self.leaves[site.name] = leaf
             tally = Tally.of(leaf, tally.events)
         tally.site = site.name
-        probe = None if self._recorder is None else self._recorder.site(site.name, shape)
+        probe = None if self._recorder is None else self._recorder.site(site, shape)
         # of changes the receiver makes values that are no whole number of thresholds
         scale = None if site.coding == "changes" else threshold
         return Tag(tally=tally, scale=scale, probe=probe, coding=site.coding)
@@ -408,3 +405,9 @@ class SynapseCounter:
     def _active(self) -> Layout:
         assert self._layout is not None, "begin() comes before counting"
         return self._layout
+
+
+def spikes_of(site: Site, counts: Tensor, *, coded: bool = False) -> Tensor:
+    """Returns how many spikes a site sends for its counts; for codes, their set bits."""
+    magnitude = counts.abs() if site.kind == "signed" else counts
+    return tags.set_bits(magnitude) if coded or site.coding != "counts" else magnitude

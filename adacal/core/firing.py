@@ -54,6 +54,7 @@ class Firing:
         self._sites = [site.name for site in network.sites if site.name in network.neurons]
         self._fired = iter(self._sites)
         self._unchanged: dict[str, Prepared] = {}
+        self._prepared: dict[str, Prepared] = {}
         self._account: Account | None = None
 
     def __call__(self, site: Site, rows: Tensor, trace: Trace) -> tuple[Tensor, Any]:
@@ -83,17 +84,23 @@ class Firing:
             return self  # which says what is wrong
         for name, neuron in self._network.neurons.items():
             as_they_come = type(neuron) is BurstNeuron and vars(neuron).keys() == _ATTRIBUTES
-            known = as_they_come and neuron.plain_burst
-            prepared = neuron.unchanged(self._network.T) if known else None
+            prepared = neuron.unchanged(self._network.T) if as_they_come else None
             if prepared is not None:
-                self._unchanged[name] = prepared
+                self._prepared[name] = prepared
+                if neuron.plain_burst:
+                    self._unchanged[name] = prepared
         return self._shoot if compiled.loaded() else self._fire
 
     @property
     def prepared(self) -> dict[str, Prepared] | None:
         """The neurons of a pass that goes `unattended`; None where some are not simply known."""
-        whole = len(self._unchanged) == len(self._sites)
-        return self._unchanged if whole and self._network.precision != "int8" else None
+        whole = len(self._prepared) == len(self._sites)
+        return self._prepared if whole and self._network.precision != "int8" else None
+
+    @property
+    def most(self) -> int:
+        """Most spikes that one of them sends in a step."""
+        return max((neuron.largest_output for neuron in self._network.neurons.values()), default=0)
 
     def count(self, meter: SynapseCounter | Account) -> None:
         """Has another count the spikes."""
@@ -156,7 +163,6 @@ class Firing:
         counts, theta = neuron.scan(current, network.T, memory)
         tag = None
         if meter is not None:
-            assert isinstance(meter, SynapseCounter), "others take plain bursts only"
             tag = meter.fired(as_fired(site, neuron), counts, theta)
         rows = neuron.received(counts, memory).mul_(theta).flatten(0, 1)
         if self._in_bytes(neuron):

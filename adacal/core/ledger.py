@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from adacal.core.byte_sums import Weights
-from adacal.core.counting import LayerCount, SynapseCounter
-from adacal.core.kernels import BurstParameters
+from adacal.core.counting import LayerCount, SynapseCounter, spikes_of
 from adacal.core.prepared import Prepared
-from adacal.core.shots import Room, aim, shoot
 from adacal.core.sites import Site
+from adacal.core.spike_sums import SpikeSums
 from adacal.core.tally import ONE, Tally
-from adacal.core.walks import APART, SUMS
+from adacal.core.weighed import APART, SUMS, Room
 
 _LEDGERS = 32
 """Of passes that make the same calls, with inputs of other shapes."""
@@ -39,14 +38,16 @@ class Source:
     """Where spikes come from: a site, a max pool, or the input.
 
     Attributes:
-        name: of the site.
+        name: of the site; None of a max pool.
         readers: of layers that read them and for which spikes differ in weight, the weights.
-        pooled: stand for a max pool: neurons that send again what it passes on; None of others.
+        scale: θ of what a max pool passes on; None of others.
+        adding: what adds them up where no scan does.
     """
 
-    name: str
+    name: str | None
     readers: tuple[Weights, ...]
-    pooled: BurstParameters | None = None
+    scale: Tensor | None
+    adding: SpikeSums
 
     @property
     def width(self) -> int:
@@ -55,8 +56,7 @@ class Source:
 
     def agrees(self, other: Source) -> bool:
         """Whether it is the same source, in a pass of another number of samples."""
-        pools = self.pooled is None, other.pooled is None
-        if self.name != other.name or len(set(pools)) > 1 or self.width != other.width:
+        if self.name != other.name or self.width != other.width:
             return False
         return all(map(Weights.equal, self.readers, other.readers))
 
@@ -116,7 +116,8 @@ class Ledger:
     @cached_property
     def numbers(self) -> dict[str, int]:
         """Those of sources that have a name."""
-        return {source.name: n for n, source in enumerate(self.sources) if source.pooled is None}
+        named = enumerate(source.name for source in self.sources)
+        return {name: n for n, name in named if name is not None}
 
     @cached_property
     def places(self) -> list[int]:
@@ -223,6 +224,10 @@ class Account:
         """Takes the spikes of a site; the arguments are those of `SynapseCounter.tallied`."""
         self._take(self._ledger.numbers[site.name], tally)
 
+    def fired(self, site: Site, counts: Tensor, threshold: Tensor) -> None:
+        """Takes the counts of a site; the arguments are those of `SynapseCounter.fired`."""
+        self._add_up(self._ledger.numbers[site.name], spikes_of(site, counts))
+
     def entered(self, tally: Tally) -> None:
         """Takes the spikes of the input."""
         if INPUT in self._ledger.numbers:
@@ -233,15 +238,12 @@ class Account:
         number = next(self._pools)
         if number is None:
             return
-        neuron, steps = self._ledger.sources[number].pooled, self._ledger.steps
-        assert neuron is not None
-        values: Tensor = result[0] if isinstance(result, tuple) else result
-        by_step = values.unflatten(0, (steps, -1))
-        aim(values, by_step, neuron)
-        if shoot(values, steps, neuron, inplace=False, room=self.room(number)) is None:
-            tally = Tally(self._batch)
-            tally.take((by_step / neuron.threshold).round_())
-            self._take(number, tally)
+        values, scale = result, self._ledger.sources[number].scale
+        if isinstance(values, tuple):
+            values, _ = values
+        assert scale is not None, "else it has no number"
+        counts = torch.div(values, scale).round_().abs_()
+        self._add_up(number, counts.unflatten(0, (self._ledger.steps, -1)))
 
     def close(self, meter: SynapseCounter) -> None:
         """Ends the pass: tells a meter what it cost.
@@ -267,6 +269,13 @@ class Account:
             layers[owed.where].spend(of_spikes, of_events, owed.groups)
         for step, of_step in enumerate(np.bincount(index.steps, sops).tolist()):
             meter.sops_by_step[meter.first_step + step] += of_step
+
+    def _add_up(self, number: int, counts: Tensor) -> None:
+        """Adds counts up, shape [steps, B*m, C, *]."""
+        if not self._ledger.sources[number].adding.add(counts, self.room(number)):
+            tally = Tally(self._batch)
+            tally.take(counts)
+            self._take(number, tally)
 
     def _take(self, number: int, tally: Tally) -> None:
         ledger, source = self._ledger, self._ledger.sources[number]

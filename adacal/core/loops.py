@@ -109,6 +109,26 @@ def weighed_sum_of(counts: Any, weights: Any) -> tuple[Any, Any]:
     return spikes, events
 
 
+def add_up(
+    counts: Any, at: int, weight: Any, weights: int, readers: int, exact: int, totals: Any, to: int
+) -> None:
+    """Adds counts up, to `totals` from `to` on: see `_burst`; `at` is where in a step they are."""
+    spikes, events = sum_of(counts)
+    if spikes != spikes:
+        totals[to] = 1
+        return
+    totals[to + 1] += np.int64(spikes)
+    totals[to + 2] += np.int64(events)
+    for reader in range(readers):
+        place = reader * weights + at % weights
+        for begin in range(0, counts.size, exact):
+            end = min(begin + exact, counts.size)
+            weigh = weight[place + begin : place + end]
+            spikes, events = weighed_sum_of(counts[begin:end], weigh)
+            totals[to + 3 + 2 * reader] += np.int64(spikes)
+            totals[to + 4 + 2 * reader] += np.int64(events)
+
+
 def compile_burst() -> Loops:
     """Returns the loops of `_burst` as machine code; compiled once and kept on disk."""
     return _compile_job(_burst)
@@ -117,6 +137,11 @@ def compile_burst() -> Loops:
 def compile_sums() -> Loops:
     """Returns the loops of `_sums` as machine code."""
     return _compile_job(_sums)
+
+
+def compile_spike_sums() -> Loops:
+    """Returns the loops of `_spike_sums` as machine code."""
+    return _compile_job(_spike_sums)
 
 
 def had(compile_loops: Callable[[], Made]) -> Made | None:
@@ -244,22 +269,7 @@ def _burst(at: int) -> None:
                         odd = np.int32(odd | np.int32(k[i] != k[i]))
                     totals[t * sums] |= odd
                 if summed:
-                    to = t * sums
-                    spikes, events = sum_of(k)
-                    if spikes != spikes:
-                        totals[to] = 1
-                    else:
-                        totals[to + 1] += np.int64(spikes)
-                        totals[to + 2] += np.int64(events)
-                        for reader in range(readers):
-                            to += 2
-                            first_weight = reader * weights + at % weights
-                            for begun in range(0, length, exact):
-                                until = min(begun + exact, length)
-                                weigh = weight[first_weight + begun : first_weight + until]
-                                spikes, events = weighed_sum_of(k[begun:until], weigh)
-                                totals[to + 1] += np.int64(spikes)
-                                totals[to + 2] += np.int64(events)
+                    add_up(k, at, weight, weights, readers, exact, totals, t * sums)
                 if scaled:
                     for i in range(length):
                         k[i] = k[i] * level[i]
@@ -286,6 +296,26 @@ def _sums(at: int) -> None:
             for i in range(length):
                 wide[i] += now[i]
                 total[i] = np.float32(wide[i])
+
+
+def _spike_sums(at: int) -> None:
+    """Adds up a job's numbers, which are counts, as `_burst` does; lines are pieces of a `row`."""
+    job = job_at(at)
+    part, begin, end = share(at)
+    if begin >= end:
+        return
+    steps, step, row = job.steps, job.step, job.row
+    readers, weights, exact = job.readers, job.weights, job.exact
+    sums, pieces = 3 + 2 * readers, (row + CHUNK - 1) // CHUNK
+    counts = array_at(job.current, (steps - 1) * step + job.size, np.float32)
+    weight = array_at(job.weight, readers * weights, np.float32)
+    totals = array_at(job.totals + 8 * job.totals_apart * part, sums * steps, np.int64)
+    for line in range(begin, end):
+        low = line % pieces * CHUNK
+        first, length = line // pieces * row + low, min(CHUNK, row - low)
+        for t in range(steps):
+            k = counts[t * step + first : t * step + first + length]
+            add_up(k, first, weight, weights, readers, exact, totals, t * sums)
 
 
 @lru_cache(maxsize=1)
@@ -327,5 +357,6 @@ def _teach() -> None:
     overload(job_at)(lambda address: lambda address: numba.carray(pointer(address), 1, _LAID)[0])
     overload(asked)(lambda address: lambda address: called(address))
     register_jitable(share)
+    register_jitable(add_up)
     for sums in (sum_of, weighed_sum_of):
         register_jitable(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")(sums)

@@ -121,8 +121,7 @@ class Replay(TorchFunctionMode):
             outputs = wiring.run(self._make, rows)
             self._account.close(meter)
         elif ledgers.wanted(key, batch, prepared):
-            most = max((each.parameters.max_spikes for each in prepared.values()), default=0)
-            recorder = Recorder(self._layout, most)
+            recorder = Recorder(self._layout, self._firing.most)
             self.meter = meter.beside(recorder)
             self._firing.count(self.meter)
             if tag is not None:

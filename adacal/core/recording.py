@@ -17,13 +17,14 @@ from adacal.core import dimensions, functions
 from adacal.core.byte_sums import Weights
 from adacal.core.calls import Call
 from adacal.core.counting import LayerCount, SynapseCounter
-from adacal.core.kernels import BurstParameters
 from adacal.core.layout import Layout
 from adacal.core.ledger import INPUT, Ledger, Owed, Share, Source
+from adacal.core.sites import Site
 from adacal.core.spike_bytes import MOST
+from adacal.core.spike_sums import SpikeSums
 from adacal.core.tags import Tag
 from adacal.core.traces import known_of
-from adacal.core.walks import SUMS
+from adacal.core.weighed import SUMS
 
 _READERS = 16
 """Layers that read the spikes of one source with weights of their own, of which sums are taken."""
@@ -34,23 +35,25 @@ class Recorder:
 
     Args:
         layout: of the pass.
-        most: largest φ of its neurons.
+        most: most spikes that one of its neurons sends in a step.
     """
 
     def __init__(self, layout: Layout, most: int) -> None:
         self._layout, self._most = layout, most
         self._usable = self._most <= MOST
-        self._names: list[str] = []
-        self._pooled: list[BurstParameters | None] = []
+        self._signed = False
+        self._names: list[str | None] = []
+        self._scales: list[Tensor | None] = []
         self._probes: list[Tensor] = []
         self._readers: list[list[Weights]] = []
         self._pools: list[int | None] = []
         self._owed: list[Owed] = []
 
-    def site(self, name: str, shape: Sequence[int]) -> Tensor:
+    def site(self, site: Site, shape: Sequence[int]) -> Tensor:
         """Returns the probe of a site whose counts have that shape, [steps, B*m, C, *]."""
+        self._signed |= site.kind == "signed"
         rows = shape[0] * (shape[1] // self._layout.batch)
-        return self._source(name, (rows, *shape[2:]))
+        return self._source(site.name, (rows, *shape[2:]))
 
     def entered(self, tag: Tag) -> Tag:
         """Returns the tag of spikes that go in, with its probe."""
@@ -65,16 +68,10 @@ class Recorder:
             return tag
         source = call.args[0]
         moved = dimensions.moved_rows(call, source, known_of(source).row_dim)
-        if moved or tag.coding != "counts" or tag.scale is None:
+        if moved or tag.coding != "counts" or tag.scale is None or self._signed:
             self._usable = False
             return tag
-        neuron = BurstParameters(  # which round, from the middle between two thresholds
-            threshold=tag.scale,
-            max_spikes=self._most,
-            shift=None,
-            initial_potential=tag.scale / 2,
-        )
-        return replace(tag, probe=self._source("", tag.spikes.shape, neuron))
+        return replace(tag, probe=self._source(None, tag.spikes.shape, tag.scale))
 
     def owe(self, where: str, tag: Tag, weights: Weights, steps: int, groups: int) -> None:
         """Notes accumulates: the spikes of a tag, each times its weight.
@@ -103,21 +100,24 @@ class Recorder:
         whole = all(float(v).is_integer() for c in constant.values() for v in vars(c).values())
         if not self._usable or not whole:
             return None
-        sources = zip(self._names, map(tuple, self._readers), self._pooled, strict=True)
+        sources = zip(self._names, map(tuple, self._readers), self._scales, strict=True)
         return Ledger(
             steps=self._layout.steps,
             batch=self._layout.batch,
-            sources=tuple(Source(*source) for source in sources),
+            sources=tuple(
+                Source(name, readers, scale, SpikeSums(readers, self._most))
+                for name, readers, scale in sources
+            ),
             pools=tuple(self._pools),
             owed=tuple(self._owed),
             constant=constant,
         )
 
     def _source(
-        self, name: str, shape: Sequence[int], pooled: BurstParameters | None = None
+        self, name: str | None, shape: Sequence[int], scale: Tensor | None = None
     ) -> Tensor:
         self._names.append(name)
-        self._pooled.append(pooled)
+        self._scales.append(scale)
         self._readers.append([])
         with torch.enable_grad():
             self._probes.append(torch.zeros((), requires_grad=True).expand(*shape))

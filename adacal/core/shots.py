@@ -13,33 +13,16 @@ import torch
 from torch import Tensor
 
 from adacal.core import compiled
-from adacal.core.byte_sums import Weights
 from adacal.core.dense import like
 from adacal.core.kernels import BurstParameters
 from adacal.core.loops import Job
 from adacal.core.spike_bytes import MOST
 from adacal.core.tally import Tally
 from adacal.core.walks import NOTHING, Plan, alike, make_plan
+from adacal.core.weighed import Room
 
 _Form = tuple[tuple[int, ...], tuple[int, ...]]
 """Shape and strides."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Where the sums of a scan go.
-
-    Attributes:
-        readers: weights of spikes that are summed up.
-        address: of the first sum.
-        apart: numbers from the sums of one part of a scan to those of the next.
-        parts: for so many there is room.
-    """
-
-    readers: tuple[Weights, ...]
-    address: int
-    apart: int
-    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +122,10 @@ def shoot(
         if not alike(membrane, potential):
             return None
         job.start, job.before = 0, membrane.data_ptr()
-    if room is not None and not _told(job, shot.plan, room):
-        return None
+    if room is not None:
+        asked = not room.readers or shot.plan.ask(job, room.readers)
+        if not (room.tell(job) and asked):
+            return None
     if not inplace:  # a view, as what a scan gives is: calls in place tell its base what they wrote
         output = torch.empty_strided(*shot.counts, dtype=torch.float32, device="cpu").flatten(0, 1)
     job.current, job.counts, job.inplace = rows.data_ptr(), output.data_ptr(), inplace
@@ -154,13 +139,3 @@ def shoot(
     if inplace and not rows.is_inference():
         torch.autograd.graph.increment_version(rows)  # torch has not seen what the loops did
     return output, potential
-
-
-def _told(job: Job, plan: Plan, room: Room) -> bool:
-    """Tells a job where its sums go; whether it can take them."""
-    if job.parts > room.parts:
-        return False
-    if room.readers and not plan.ask(job, room.readers):
-        return False
-    job.totals, job.totals_apart, job.summed = room.address, room.apart, True
-    return True

@@ -14,6 +14,7 @@ from adacal.core.dense import Dense, along, dense
 from adacal.core.loops import CHUNK, Job
 from adacal.core.tally import ONE, Sums, Tally
 from adacal.core.team import Loops
+from adacal.core.weighed import APART, SUMS, Weighed, lay_out
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
@@ -22,31 +23,8 @@ NOTHING = torch.empty(0, dtype=torch.float32)
 """Stands for potentials that are not kept."""
 _SHORT = 512
 """Neurons of one threshold in a row, below which thresholds are laid out neuron by neuron."""
-SUMS = 3
-"""Of each step, without weights: whether one count is no number, spikes and events."""
-APART = 16
-"""Numbers between the sums of two parts, which threads would else write to one line of cache."""
-_HELD = (1 << 24) - 1
-"""Whole numbers up to here are held by 32 bits of floating point."""
-_FEW = 64
-"""Weighed spikes that have to stay below together; sums of fewer take longer than elsewhere."""
 _READERS = 4
 """Weights of spikes that are kept laid out."""
-
-
-class _Weighed:
-    """Weights of readers as they lie in memory.
-
-    Args:
-        numbers: by reader, those of neurons that come in turns.
-        exact: how many sums hold exactly; 0 where they are not to be used.
-    """
-
-    __slots__ = ("_numbers", "address", "exact", "turn")
-
-    def __init__(self, numbers: Any, exact: int) -> None:
-        self._numbers, self.exact, self.turn = numbers, exact, numbers.shape[1]
-        self.address: int = numbers.ctypes.data
 
 
 @dataclass(frozen=True)
@@ -72,7 +50,7 @@ class Plan:
     shift: Any
     start: Any
     most: float
-    _weighed: dict[tuple[Weights, ...], _Weighed] = field(default_factory=dict)
+    _weighed: dict[tuple[Weights, ...], Weighed | None] = field(default_factory=dict)
     _job: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -124,16 +102,16 @@ class Plan:
             job: of this plan.
             readers: for whom spikes weigh something; `readers` not empty.
         """
-        weighed = self._weighed.get(readers)
-        if weighed is None:
+        if readers not in self._weighed:
             if len(self._weighed) >= _READERS:
                 self._weighed.clear()
-            weighed = self._weighed[readers] = self._laid(readers)
-        if not weighed.exact:
-            return False
-        job.weight, job.weights, job.readers = weighed.address, weighed.turn, len(readers)
-        job.exact = weighed.exact
-        return True
+            self._weighed[readers] = lay_out(
+                readers, self.layout, self.neurons, self.row, int(self.most)
+            )
+        weighed = self._weighed[readers]
+        if weighed is not None:
+            weighed.tell(job)
+        return weighed is not None
 
     def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:
         """Tells a tally what was taken and summed up; False if some counts fit no byte (NaN)."""
@@ -144,20 +122,6 @@ class Plan:
             known[tally.expected] = [step[SUMS:] for step in whole]
         tally.fill(Bytes(taken, self.layout), known)
         return True
-
-    def _laid(self, readers: tuple[Weights, ...]) -> _Weighed:
-        laid = [reader.laid(self.layout, int(self.most)) for reader in readers]
-        # lines of several rows, which have thresholds of their own, have no weights in turns
-        fit = self.layout.order[0] == 0 and not self.neurons % self.row
-        if not fit or any(weight is None or len(weight) != self.neurons for weight in laid):
-            return _Weighed(np.empty((0, 0), np.float32), 0)
-        largest = max(1.0, *(reader.largest for reader in readers)) * self.most
-        exact = _HELD // int(largest)
-        numbers = np.array(laid, np.float32)
-        by_channel = numbers.reshape(len(readers), self.layout.sizes[1], -1)
-        if not by_channel.shape[2] % self.row and (by_channel == by_channel[:, :1]).all():
-            numbers = np.ascontiguousarray(by_channel[:, 0])  # read again and again from the cache
-        return _Weighed(numbers, min(exact, CHUNK) if exact >= _FEW else 0)
 
 
 def make_plan(first: Tensor, neuron: BurstParameters) -> Plan | None:

@@ -19,6 +19,7 @@ from adacal.core.energy import EnergyMeter
 from adacal.core.layout import RunState
 from adacal.core.ledger import Account
 from adacal.core.network import SpikingNetwork
+from adacal.core.phases import set_dynamics
 from adacal.core.wiring import Wiring
 
 ENOUGH = 4
@@ -205,6 +206,60 @@ def test_so_does_one_step_after_the_other_while_samples_leave(
     assert settled == [3, 2, 2]
     monkeypatch.setattr(playback, "counts_as_written", lambda _: False)
     assert_same(ours, step_by_step(network, x, drop=True))
+
+
+class Kinds(nn.Module):
+    """Capped, signed and plain neurons; what is pooled is never negative but for `leaky`."""
+
+    def __init__(self, *, leaky: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(6, 5, 3, padding=1)
+        self.third, self.fourth = nn.Conv2d(5, 4, 3, padding=1), nn.Linear(4 * 16, 3)
+        self.slope = 0.2 if leaky else 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = F.relu6(self.first(x))
+        second = F.leaky_relu(self.second(first), 0.2) if self.slope else F.relu(self.second(first))
+        return self.fourth(F.relu(self.third(F.max_pool2d(second, 2))).flatten(1))
+
+
+@pytest.mark.parametrize(("leaky", "passes"), [(False, 1), (True, 0)])
+@pytest.mark.parametrize("T", [1, 3])
+def test_neurons_of_other_kinds_are_added_up_too(
+    T: int, leaky: bool, passes: int, settled: list[int]
+) -> None:
+    x = images(3) - 0.5
+    network = network_of(built(lambda: Kinds(leaky=leaky)), x, T)
+    wanted = followed(network, x)
+    for _ in range(ENOUGH):
+        counted(network, x)
+    settled.clear()
+    assert_same(counted(network, x), wanted)
+    assert len(settled) == passes  # a pool of what may be negative is followed
+    kinds = {site.kind for site in network.report()}
+    assert kinds == {"capped", "burst", *(["signed"] if leaky else [])}
+
+
+@pytest.mark.parametrize("dynamics", ["gated", "offset", "memory", "levels", "changes"])
+@pytest.mark.parametrize("pools", [False, True])
+def test_so_are_those_of_rivals(dynamics: Any, pools: bool, settled: list[int]) -> None:
+    x, pool = images(3), [nn.MaxPool2d(2)] if pools else []
+    module = nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), *pool, nn.Conv2d(6, 4, 3), nn.ReLU(),
+        nn.Flatten(), nn.LazyLinear(3),
+    ).eval()  # fmt: skip
+    module(x)
+    network = network_of(module, x, 3)
+    warm = {"gated": 2, "offset": 2}.get(dynamics, 0)
+    set_dynamics(network, dynamics, levels=3, warmup=warm)
+    wanted = followed(network, x)
+    for _ in range(ENOUGH):
+        counted(network, x)
+    settled.clear()
+    assert_same(counted(network, x), wanted)
+    signed = dynamics in {"memory", "levels", "changes"}
+    assert len(settled) == int(not (pools and signed))
+    assert sum(count.sops for count in wanted.layers.values()) > 0, "nothing fired"
 
 
 def test_spikes_are_added_up_in_any_number_of_threads(settled: list[int]) -> None:
