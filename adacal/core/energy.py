@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from adacal.core.counting import LayerCount, SynapseCounter
+from adacal.core.counting import SynapseCounter
 from adacal.core.errors import InputError
+from adacal.core.layer_count import LayerCount
 
 MAC_PJ = 4.6
 ACCUMULATE_PJ = 0.9

@@ -17,7 +17,8 @@ from adacal.core.execution import Execution
 from adacal.core.firing import Firing
 from adacal.core.functions import Role, role_of
 from adacal.core.layout import Layout, RunState
-from adacal.core.ledger import Account, counts_as_written
+from adacal.core.ledger import Account
+from adacal.core.ledgers import counts_as_written
 from adacal.core.metering import run_counted
 from adacal.core.naming import CallNames
 from adacal.core.precision import LayerRunner

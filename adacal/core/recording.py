@@ -16,7 +16,8 @@ from torch import Tensor
 from adacal.core import dimensions, functions
 from adacal.core.byte_sums import Weights
 from adacal.core.calls import Call
-from adacal.core.counting import LayerCount, SynapseCounter
+from adacal.core.counting import SynapseCounter
+from adacal.core.layer_count import LayerCount
 from adacal.core.layout import Layout
 from adacal.core.ledger import INPUT, Ledger, Owed, Share, Source
 from adacal.core.sites import Site
@@ -24,7 +25,7 @@ from adacal.core.spike_bytes import MOST
 from adacal.core.spike_sums import SpikeSums
 from adacal.core.tags import Tag
 from adacal.core.traces import known_of
-from adacal.core.weighed import SUMS
+from adacal.core.weighed import EXACT, SUMS
 
 _READERS = 16
 """Layers that read the spikes of one source with weights of their own, of which sums are taken."""
@@ -128,17 +129,20 @@ class Recorder:
         if tag.probe is None or not tag.probe.requires_grad:
             self._usable = False
             return []
-        with torch.enable_grad():
-            total = (tag.probe.double() * weights.values).sum()
         costs: Sequence[Tensor | None] = torch.autograd.grad(
-            total, self._probes, allow_unused=True, retain_graph=True
+            tag.probe,
+            self._probes,
+            weights.values.expand_as(tag.probe),
+            allow_unused=True,
+            retain_graph=True,
         )
         shares = []
         for number, cost in enumerate(costs):
             if cost is not None:
-                one = cost[:1]
-                self._usable &= torch.equal(cost, one.expand_as(cost))
-                shares.append(self._share(number, Weights(one)))
+                one = Weights(cost[:1].contiguous())
+                self._usable &= torch.equal(cost, one.values.expand_as(cost))
+                self._usable &= one.largest < EXACT
+                shares.append(self._share(number, one))
         return shares
 
     def _share(self, number: int, weights: Weights) -> Share:

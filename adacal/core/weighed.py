@@ -15,8 +15,8 @@ SUMS = 3
 """Of each step, without weights: whether one count is no number, spikes and events."""
 APART = 16
 """Numbers between the sums of two parts, which threads would else write to one line of cache."""
-_HELD = (1 << 24) - 1
-"""Whole numbers up to here are held by 32 bits of floating point."""
+EXACT = 1 << 24
+"""Below are all whole numbers held by 32 bits of floating point."""
 _FEW = 64
 """Weighed spikes that have to stay below together; sums of fewer take longer than elsewhere."""
 
@@ -80,7 +80,7 @@ def lay_out(
     fit = layout.order[0] == 0 and not neurons % row
     if not fit or any(weight is None or len(weight) != neurons for weight in laid):
         return None
-    exact = _HELD // int(most * max([1.0, *(reader.largest for reader in readers)]))
+    exact = (EXACT - 1) // int(most * max([1.0, *(reader.largest for reader in readers)]))
     numbers = np.array(laid, np.float32).reshape(len(readers), neurons)
     by_channel = numbers.reshape(len(readers), layout.sizes[1], neurons // layout.sizes[1])
     if not by_channel.shape[2] % row and (by_channel == by_channel[:, :1]).all():

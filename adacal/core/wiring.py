@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from adacal.core.functions import function_name, names
-from adacal.core.ledger import Ledgers
+from adacal.core.ledgers import Ledgers
 from adacal.core.sites import Site
 from adacal.core.surroundings import Surroundings, drawn_so_far, switches
 from adacal.core.tape import VALUES, Entry, Given, Tape

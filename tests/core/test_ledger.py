@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adacal.core import compiled, counting, ledger, playback, recording
+from adacal.core import compiled, ledger, playback, recording
 from adacal.core.conversion import convert
 from adacal.core.counting import SynapseCounter
 from adacal.core.energy import EnergyMeter
+from adacal.core.layer_count import LayerCount
 from adacal.core.layout import RunState
 from adacal.core.ledger import Account
 from adacal.core.network import SpikingNetwork
@@ -304,7 +305,7 @@ def test_costs_that_do_not_grow_with_the_samples_have_a_ledger_for_each_number(
 ) -> None:
     network, constant = network_of(built(Branches), images(3), 2), recording._constant
 
-    def fixed(count: counting.LayerCount) -> counting.LayerCount:
+    def fixed(count: LayerCount) -> LayerCount:
         made = constant(count)
         setattr(made, field, 60.0)
         return made
@@ -456,7 +457,7 @@ def test_each_fault_is_seen(
         monkeypatch.setattr(recording.Recorder, "_share", other)
     elif fault == "a constant":
 
-        def less(count: counting.LayerCount) -> counting.LayerCount:
+        def less(count: LayerCount) -> LayerCount:
             made = constant(count)
             made.macs = 0.0
             return made
