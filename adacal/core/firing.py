@@ -94,7 +94,7 @@ class Firing:
     @property
     def prepared(self) -> dict[str, Prepared] | None:
         """The neurons of a pass that goes `unattended`; None where some are not simply known."""
-        whole = len(self._prepared) == len(self._sites)
+        whole = all(name in self._prepared for name in self._sites)
         return self._prepared if whole and self._network.precision != "int8" else None
 
     @property

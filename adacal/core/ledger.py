@@ -19,16 +19,16 @@ from adacal.core.byte_sums import Weights
 from adacal.core.counting import SynapseCounter, spikes_of
 from adacal.core.layer_count import LayerCount
 from adacal.core.sites import Site
-from adacal.core.spike_sums import SpikeSums
+from adacal.core.spike_sums import add_up
 from adacal.core.tally import ONE, Tally
-from adacal.core.weighed import APART, SUMS, Room
+from adacal.core.weighed import APART, SUMS, Readers, Room
 
 INPUT = ""
 """Name of the source of spikes that is the input; sites have longer ones."""
 
 
 class Unsettled(Exception):
-    """What neurons sent cannot be added up (NaN); the pass is to be followed."""
+    """Spikes of a pass are no whole numbers; it is to be followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,13 @@ class Source:
 
     Attributes:
         name: of the site; None of a max pool.
-        readers: of layers that read them and for which spikes differ in weight, the weights.
+        readers: layers that read them and for which spikes differ in weight.
         scale: θ of what a max pool passes on; None of others.
-        adding: what adds them up where no scan does.
     """
 
     name: str | None
-    readers: tuple[Weights, ...]
+    readers: Readers
     scale: Tensor | None
-    adding: SpikeSums
 
     @property
     def width(self) -> int:
@@ -56,7 +54,7 @@ class Source:
         """Whether it is the same source, in a pass of another number of samples."""
         if self.name != other.name or self.width != other.width:
             return False
-        return all(map(Weights.equal, self.readers, other.readers))
+        return all(map(Weights.equal, self.readers.weights, other.readers.weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,7 @@ class Ledger:
     Attributes:
         steps: of a pass.
         batch: its samples.
+        most: most spikes that a neuron sends in a step.
         sources: where its spikes come from.
         pools: numbers of those that are max pools, in the order of all max pools; None of others.
         owed: in calling order.
@@ -106,6 +105,7 @@ class Ledger:
 
     steps: int
     batch: int
+    most: int
     sources: tuple[Source, ...]
     pools: tuple[int | None, ...]
     owed: tuple[Owed, ...]
@@ -228,8 +228,7 @@ class Account:
 
     def entered(self, tally: Tally) -> None:
         """Takes the spikes of the input."""
-        if INPUT in self._ledger.numbers:
-            self._take(self._ledger.numbers[INPUT], tally)
+        self._take(self._ledger.numbers[INPUT], tally)
 
     def pooled(self, result: Any) -> None:
         """Takes what the next max pool gives."""
@@ -247,7 +246,7 @@ class Account:
         """Ends the pass: tells a meter what it cost.
 
         Raises:
-            Unsettled: some spikes are no number.
+            Unsettled: spikes are no whole numbers; nothing was told.
         """
         index, sums, layers = self._ledger.index, self._sums.sum(0), meter.layers
         if sums[index.odd].any():
@@ -270,15 +269,18 @@ class Account:
 
     def _add_up(self, number: int, counts: Tensor) -> None:
         """Adds counts up, shape [steps, B*m, C, *]."""
-        if not self._ledger.sources[number].adding.add(counts, self.room(number)):
+        if not add_up(counts, self._ledger.most, self.room(number)):
             tally = Tally(self._batch)
             tally.take(counts)
             self._take(number, tally)
 
     def _take(self, number: int, tally: Tally) -> None:
         ledger, source = self._ledger, self._ledger.sources[number]
-        columns = [tally.weighed(reader, ledger.steps) for reader in (ONE, *source.readers)]
+        weights = (ONE, *source.readers.weights)
+        columns = [tally.weighed(each, ledger.steps) for each in weights]
         for step in range(ledger.steps):
             at = ledger.place(number, step, 1)
-            found = [value for column in columns for value in column[step]]
-            self._sums[0, at : at + len(found)] = [round(float(value)) for value in found]
+            found = [float(value) for column in columns for value in column[step]]
+            if not all(map(float.is_integer, found)):  # NaN, or parts of spikes that go in
+                raise Unsettled
+            self._sums[0, at : at + len(found)] = found

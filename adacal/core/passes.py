@@ -86,6 +86,8 @@ def _passed(
             )
             if done:
                 return outputs
+            if not replay.at_fault:
+                written = None
             before.restore()
             rows = make_rows()
         tape = network.tapes.blank(key, layout.batch)

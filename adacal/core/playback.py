@@ -17,7 +17,7 @@ from adacal.core.execution import Execution
 from adacal.core.firing import Firing
 from adacal.core.functions import Role, role_of
 from adacal.core.layout import Layout, RunState
-from adacal.core.ledger import Account
+from adacal.core.ledger import Account, Ledger
 from adacal.core.ledgers import counts_as_written
 from adacal.core.metering import run_counted
 from adacal.core.naming import CallNames
@@ -73,6 +73,7 @@ class Replay(TorchFunctionMode):
         self._lost = False  # a network may catch what is raised here, and go on
         self._layout, self._batches = layout, (layout.batch, tape.batch)
         self._account: Account | None = None
+        self._by_the_way = False
         self._draft: Draft | None = None
         self._execution = Execution(layout, _Written(tape.memories), state)
 
@@ -112,27 +113,50 @@ class Replay(TorchFunctionMode):
         if meter is None or prepared is None or not (rows.is_cpu and counts_as_written(meter)):
             return wiring.run(self._make, rows)
         batch, ledgers = self._layout.batch, wiring.ledgers
-        key = rows.shape[1:], meter.kind_of_pass
+        fresh = self.state is None or not self.state.static  # or what never changes is known
+        key = rows.shape[1:], *meter.kind_of_pass, fresh, tag is not None
         ledger = ledgers.find(key, batch, prepared)
-        if ledger is not None:
-            self.meter, self._account = None, Account(ledger, batch)
-            self._firing.count(self._account)
-            if tag is not None:
-                self._account.entered(tag.tally)
-            outputs = wiring.run(self._make, rows)
-            self._account.close(meter)
-        elif ledgers.wanted(key, batch, prepared):
-            recorder = Recorder(self._layout, self._firing.most)
-            self.meter = meter.beside(recorder)
-            self._firing.count(self.meter)
-            if tag is not None:
-                set_trace(rows, self.tape.first, recorder.entered(tag))
-            outputs = wiring.run(self._make, rows)
-            meter.add(self.meter)
-            ledgers.keep(key, batch, recorder.close(self.meter))
-        else:
-            outputs = wiring.run(self._make, rows)
+        if ledger is None and not ledgers.wanted(key, batch, prepared):
+            return wiring.run(self._make, rows)
+        try:
+            if ledger is not None:
+                return self._by_ledger(ledger, meter, wiring, rows, tag)
+            outputs, made = self._recorded(meter, wiring, rows, tag)
+        except Exception:  # whose fault, passes that are followed will tell
+            self._by_the_way = True
+            ledgers.failed(key)
+            raise
+        ledgers.keep(key, batch, made)
         return outputs
+
+    def _by_ledger(
+        self, ledger: Ledger, meter: SynapseCounter, wiring: Wiring, rows: Tensor, tag: Any
+    ) -> Any:
+        self.meter, self._account = None, Account(ledger, self._layout.batch)
+        self._firing.count(self._account)
+        if tag is not None:
+            self._account.entered(tag.tally)
+        outputs = wiring.run(self._make, rows)
+        self._account.close(meter)
+        return outputs
+
+    def _recorded(
+        self, meter: SynapseCounter, wiring: Wiring, rows: Tensor, tag: Any
+    ) -> tuple[Any, Ledger | None]:
+        recorder = Recorder(self._layout, self._firing.most)
+        self.meter = meter.beside(recorder)
+        self._firing.count(self.meter)
+        if tag is not None:
+            set_trace(rows, self.tape.first, recorder.entered(tag))
+        outputs = wiring.run(self._make, rows)
+        made = recorder.close(self.meter)
+        meter.add(self.meter)
+        return outputs, made
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether a pass that failed may have done so for its calls, not for how it was counted."""
+        return not self._by_the_way
 
     @property
     def diverged(self) -> bool:

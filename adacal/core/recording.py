@@ -22,10 +22,9 @@ from adacal.core.layout import Layout
 from adacal.core.ledger import INPUT, Ledger, Owed, Share, Source
 from adacal.core.sites import Site
 from adacal.core.spike_bytes import MOST
-from adacal.core.spike_sums import SpikeSums
 from adacal.core.tags import Tag
 from adacal.core.traces import known_of
-from adacal.core.weighed import EXACT, SUMS
+from adacal.core.weighed import SUMS, Readers
 
 _READERS = 16
 """Layers that read the spikes of one source with weights of their own, of which sums are taken."""
@@ -84,6 +83,8 @@ class Recorder:
             steps: in how many of the pass.
             groups: how many times the reference counts them.
         """
+        if not self._usable:
+            return
         site = tag.tally.site
         if site is not None:
             shares = [self._share(self._names.index(site), weights)]
@@ -101,14 +102,12 @@ class Recorder:
         whole = all(float(v).is_integer() for c in constant.values() for v in vars(c).values())
         if not self._usable or not whole:
             return None
-        sources = zip(self._names, map(tuple, self._readers), self._scales, strict=True)
+        sources = zip(self._names, map(Readers, self._readers), self._scales, strict=True)
         return Ledger(
             steps=self._layout.steps,
             batch=self._layout.batch,
-            sources=tuple(
-                Source(name, readers, scale, SpikeSums(readers, self._most))
-                for name, readers, scale in sources
-            ),
+            most=self._most,
+            sources=tuple(Source(*source) for source in sources),
             pools=tuple(self._pools),
             owed=tuple(self._owed),
             constant=constant,
@@ -121,7 +120,8 @@ class Recorder:
         self._scales.append(scale)
         self._readers.append([])
         with torch.enable_grad():
-            self._probes.append(torch.zeros((), requires_grad=True).expand(*shape))
+            zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
+            self._probes.append(zero.expand(*shape))
         return self._probes[-1]
 
     def _shares(self, tag: Tag, weights: Weights) -> list[Share]:
@@ -132,16 +132,15 @@ class Recorder:
         costs: Sequence[Tensor | None] = torch.autograd.grad(
             tag.probe,
             self._probes,
-            weights.values.expand_as(tag.probe),
+            weights.values.double().expand_as(tag.probe),
             allow_unused=True,
             retain_graph=True,
         )
         shares = []
         for number, cost in enumerate(costs):
             if cost is not None:
-                one = Weights(cost[:1].contiguous())
+                one = Weights(cost[:1].clone())  # which does not keep the others alive
                 self._usable &= torch.equal(cost, one.values.expand_as(cost))
-                self._usable &= one.largest < EXACT
                 shares.append(self._share(number, one))
         return shares
 

@@ -122,10 +122,8 @@ def shoot(
         if not alike(membrane, potential):
             return None
         job.start, job.before = 0, membrane.data_ptr()
-    if room is not None:
-        asked = not room.readers or shot.plan.ask(job, room.readers)
-        if not (room.tell(job) and asked):
-            return None
+    if room is not None and not (room.tell(job) and shot.plan.ask(job, room.readers)):
+        return None
     if not inplace:  # a view, as what a scan gives is: calls in place tell its base what they wrote
         output = torch.empty_strided(*shot.counts, dtype=torch.float32, device="cpu").flatten(0, 1)
     job.current, job.counts, job.inplace = rows.data_ptr(), output.data_ptr(), inplace

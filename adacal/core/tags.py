@@ -189,7 +189,7 @@ def _joined(call: Call, layout: Layout) -> Tag | None:
         if tag is None:
             zeros = per_step(torch.zeros_like(tensor), layout.blocks, layout.batch, at)
             mask = torch.ones_like(zeros)
-            parts.append(Tag(tally=Tally.of(zeros, zeros), analogue=mask, probe=zeros))
+            parts.append(Tag(tally=Tally.of(zeros, zeros), analogue=mask, probe=zeros.double()))
         else:
             parts.append(tag)
 

@@ -14,7 +14,7 @@ from adacal.core.dense import Dense, along, dense
 from adacal.core.loops import CHUNK, Job
 from adacal.core.tally import ONE, Sums, Tally
 from adacal.core.team import Loops
-from adacal.core.weighed import APART, SUMS, Weighed, lay_out
+from adacal.core.weighed import APART, SUMS, Readers
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters
@@ -50,7 +50,7 @@ class Plan:
     shift: Any
     start: Any
     most: float
-    _weighed: dict[tuple[Weights, ...], Weighed | None] = field(default_factory=dict)
+    _readers: dict[Weights, Readers] = field(default_factory=dict)
     _job: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -86,8 +86,8 @@ class Plan:
             Of each step what `_burst` adds up.
         """
         job.codes, job.code_step, job.summed = taken.data_ptr(), taken.stride(0), tally.sums
-        weighed = tally.expected is not None and self.ask(job, (tally.expected,))
-        sums = SUMS + 2 * int(weighed)
+        readers = self._expected(tally)
+        sums = SUMS + 2 * int(readers is not None and self.ask(job, readers))
         totals = np.zeros((job.parts, job.steps * sums + APART), np.int64)
         job.totals, job.totals_apart = totals.ctypes.data, totals.shape[1]
         loops.run(job)
@@ -95,23 +95,19 @@ class Plan:
         of_steps: list[list[int]] = whole[: job.steps * sums].reshape(-1, sums).tolist()
         return of_steps
 
-    def ask(self, job: Job, readers: tuple[Weights, ...]) -> bool:
-        """Asks a job for sums of weighed spikes, too; whether that can be done.
+    def ask(self, job: Job, readers: Readers) -> bool:
+        """Asks a job of this plan for sums of weighed spikes; whether that can be done."""
+        return readers.tell(job, self.layout, self.neurons, self.row, int(self.most))
 
-        Args:
-            job: of this plan.
-            readers: for whom spikes weigh something; `readers` not empty.
-        """
-        if readers not in self._weighed:
-            if len(self._weighed) >= _READERS:
-                self._weighed.clear()
-            self._weighed[readers] = lay_out(
-                readers, self.layout, self.neurons, self.row, int(self.most)
-            )
-        weighed = self._weighed[readers]
-        if weighed is not None:
-            weighed.tell(job)
-        return weighed is not None
+    def _expected(self, tally: Tally) -> Readers | None:
+        weights = tally.expected
+        if weights is None:
+            return None
+        if weights not in self._readers:
+            if len(self._readers) >= _READERS:
+                self._readers.clear()
+            self._readers[weights] = Readers([weights])
+        return self._readers[weights]
 
     def tell(self, tally: Tally, taken: Tensor, whole: list[list[int]]) -> bool:
         """Tells a tally what was taken and summed up; False if some counts fit no byte (NaN)."""

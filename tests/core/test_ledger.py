@@ -409,6 +409,163 @@ def test_spikes_that_are_no_number_are_followed(settled: list[int]) -> None:
     assert math.isnan(theirs.layers["second"].sops)
 
 
+def test_a_pass_that_cannot_be_added_up_does_not_bring_the_module_back(
+    settled: list[int],
+) -> None:
+    x = images(3)
+    network = network_of(built(Branches), x, 2)
+    for _ in range(ENOUGH):
+        counted(network, x)
+    weight, kept = network.module.first.weight.data, network.module.first.weight.data.clone()
+    weight[0, 0, 0, 0] = float("nan")
+    counted(network, x)
+    weight.copy_(kept)
+    wanted = followed(network, x)
+    settled.clear()
+    assert_same(counted(network, x), wanted)
+    assert settled == [3]
+
+
+def test_parts_of_events_are_followed(settled: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = images(3) / 3
+    network = network_of(built(Branches), x, 2, event_input=True)
+    wanted, tries = followed(network, x), []
+    close = Account._take
+
+    def noting(*args: Any) -> None:
+        tries.append(1)
+        close(*args)
+
+    monkeypatch.setattr(Account, "_take", noting)
+    for _ in range(3 * ENOUGH):
+        assert_same(counted(network, x), wanted)
+    assert not settled and len(tries) == 3
+    assert not wanted.layers["first"].sops.is_integer()
+
+
+def test_inputs_that_become_events_have_another_ledger(settled: list[int]) -> None:
+    x = images(3).round()
+    network = network_of(built(Branches), x, 2)
+    for events in (False, True, False):
+        network.event_input = events
+        wanted = followed(network, x)
+        for _ in range(ENOUGH):
+            assert_same(counted(network, x), wanted)
+        settled.clear()
+        assert_same(counted(network, x), wanted)
+        assert settled == [3] and (wanted.layers["first"].sops > 0) == events
+
+
+class Large(nn.Module):
+    """Each spike goes to more synapses than 32 bits of floating point hold exactly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 2, 7), nn.Conv2d(2, 63, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = F.interpolate(F.relu(self.first(x)), scale_factor=256)
+        return self.second(wide).mean((2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("make", [Large, Branches])
+def test_costs_are_exact_whatever_their_size_and_the_default_type(
+    make: Callable[[], nn.Module], dtype: torch.dtype, settled: list[int]
+) -> None:
+    x, module = images(1), built(make)
+    network = network_of(module, x, 1)
+    torch.set_default_dtype(dtype)
+    try:
+        wanted = followed(network, x)
+        for _ in range(ENOUGH):
+            counted(network, x)
+        settled.clear()
+        assert_same(counted(network, x), wanted)
+        assert settled == [1]
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_step_taken_twice_computes_what_never_changes_once(settled: list[int]) -> None:
+    x = images(3)
+    network = network_of(built(Branches), x, 3)
+
+    def twice(steps: tuple[int, int], *, afresh: bool) -> EnergyMeter:
+        meter, state = EnergyMeter(), RunState()
+        network.step(x, state, steps[0], meter)
+        network.step(x, RunState() if afresh else state, steps[1], meter)
+        return meter
+
+    for steps, afresh in (((0, 0), False), ((0, 1), True)):
+        for _ in range(ENOUGH):
+            twice(steps, afresh=afresh)
+        settled.clear()
+        ours = twice(steps, afresh=afresh)
+        assert len(settled) == 2
+        kept, network.tapes = network.tapes, type(network.tapes)()
+        assert_same(ours, twice(steps, afresh=afresh))
+        network.tapes = kept
+
+
+def test_a_pool_may_leave_one_value_a_sample(settled: list[int]) -> None:
+    class Largest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(128, 6), nn.Linear(1, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(F.relu(self.first(x.flatten(1))).amax(1).unsqueeze(1))
+
+    x = images(4)
+    network = convert(built(Largest), x[:1], T=2, max_spikes=3)
+    network.calibrate([x], "none", per_channel=False)
+    wanted = followed(network, x)
+    for _ in range(ENOUGH):
+        counted(network, x)
+    settled.clear()
+    assert_same(counted(network, x), wanted)
+    assert settled == [4]
+
+
+@pytest.mark.parametrize("name", ["Many", "Kinds"])
+def test_what_has_no_ledger_is_not_recorded_again_and_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make: Callable[[], nn.Module] = Many if name == "Many" else (lambda: Kinds(leaky=True))
+    network, recorded = network_of(built(make), images(3), 1), []
+    made = recording.Recorder.__init__
+
+    def noting(*args: Any) -> None:
+        recorded.append(1)
+        made(*args)
+
+    monkeypatch.setattr(recording.Recorder, "__init__", noting)
+    for batch in (2, 3, 4, 5):
+        for _ in range(ENOUGH):
+            counted(network, images(batch))
+    assert len(recorded) == 2
+
+
+def test_what_is_put_in_place_of_every_meters_methods_is_asked(
+    settled: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, seen = images(3), []
+    network = network_of(built(Branches), x, 2)
+    for _ in range(ENOUGH):
+        counted(network, x)
+    synapse = SynapseCounter.synapse
+
+    def noting(meter: SynapseCounter, where: str, call: Any) -> None:
+        seen.append(where)
+        synapse(meter, where, call)
+
+    monkeypatch.setattr(SynapseCounter, "synapse", noting)
+    settled.clear()
+    counted(network, x)
+    assert len(seen) == 5 and not settled
+
+
 def test_a_pass_that_fails_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = images(3)
     network = network_of(built(Branches), x, 2)

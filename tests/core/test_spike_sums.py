@@ -16,9 +16,9 @@ from adacal.core.byte_sums import Weights
 from adacal.core.kernels import BurstParameters, plain_scan
 from adacal.core.loops import Job, _spike_sums
 from adacal.core.shots import aim, shoot
-from adacal.core.spike_sums import SpikeSums
+from adacal.core.spike_sums import add_up
 from adacal.core.team import Loops
-from adacal.core.weighed import APART, SUMS, Room
+from adacal.core.weighed import APART, SUMS, Readers, Room
 
 SHAPES = st.sampled_from([(2, 3), (1, 5), (2, 7, 31), (3, 5, 4, 4), (1, 3, 40, 40), (2, 1, 33, 33)])
 MAXIMA = st.sampled_from([3, 1000, 8191, 30000, 70000])
@@ -71,7 +71,7 @@ class Sums:
         self._steps = steps
         self._numbers = np.zeros((4, steps * self._width + APART), np.int64)
         address, apart = self._numbers.ctypes.data, self._numbers.shape[1]
-        self.room = Room(tuple(weights), address, apart, len(self._numbers))
+        self.room = Room(Readers(weights), address, apart, len(self._numbers))
 
     def found(self) -> list[list[int]]:
         whole = self._numbers.sum(0)
@@ -96,7 +96,7 @@ def test_counts_are_added_up_exactly_or_not_at_all(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        done = SpikeSums(tuple(weights), most).add(laid, sums.room)
+        done = add_up(laid, most, sums.room)
     finally:
         torch.set_num_threads(before)
     assert done == (max([1.0, *(w.largest for w in weights)]) * most < 2**18)
@@ -137,7 +137,7 @@ def test_what_is_no_number_is_said(at: int) -> None:
     counts = made((1, 3, 1000), 2, 4, 0)
     counts[1].view(-1)[at] = float("nan")
     sums = Sums(2, [])
-    assert SpikeSums((), 4).add(counts, sums.room)
+    assert add_up(counts, 4, sums.room)
     first, second = sums.found()
     assert first == wanted(counts[:1], [])[0] and second[0] == 1
 
@@ -145,12 +145,12 @@ def test_what_is_no_number_is_said(at: int) -> None:
 def test_more_parts_than_there_is_room_for_are_refused() -> None:
     counts, before = made((8, 3, 100, 100), 1, 4, 0), torch.get_num_threads()
     sums = Sums(1, [])
-    room = Room((), sums.room.address, sums.room.apart, 1)
+    room = Room(Readers(), sums.room.address, sums.room.apart, 1)
     torch.set_num_threads(2)
     try:
-        assert not SpikeSums((), 4).add(counts, room)
+        assert not add_up(counts, 4, room)
         assert sums.found() == [[0, 0, 0]]
-        assert SpikeSums((), 4).add(counts, sums.room)
+        assert add_up(counts, 4, sums.room)
     finally:
         torch.set_num_threads(before)
 
@@ -173,5 +173,5 @@ def test_each_fault_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(compiled, "spike_sums", lambda: Loops(wrong))
     sums = Sums(3, weights)
-    assert SpikeSums(tuple(weights), 4).add(counts, sums.room)
+    assert add_up(counts, 4, sums.room)
     assert (sums.found() == wanted(counts, weights)) == (not fault)
