@@ -62,7 +62,7 @@ class Case:
 
 
 def build(name: str, batch: int, seed: int = 0) -> Case:
-    """Builds `resnet18`, `vgg16` (32 px), `resnet50` or `retinanet_r18` (256 px)."""
+    """Builds `resnet18`, `vgg16` (32 px), `mobilenet_v2`, `resnet50`, `retinanet_r18` (256 px)."""
     torch.manual_seed(seed)
     net, side, forward = _NETWORKS[name]()
     _settle(net, torch.randn(2, 3, side, side), forward)
@@ -83,6 +83,12 @@ def _vgg16() -> tuple[nn.Module, int, Any]:
     return Vgg(), 32, call_module
 
 
+def _mobilenet_v2() -> tuple[nn.Module, int, Any]:
+    from torchvision.models import mobilenet_v2
+
+    return mobilenet_v2(), 256, call_module
+
+
 def _resnet50() -> tuple[nn.Module, int, Any]:
     from torchvision.models import resnet50
 
@@ -100,6 +106,7 @@ def _retinanet_r18() -> tuple[nn.Module, int, Any]:
 _NETWORKS: dict[str, Callable[[], tuple[nn.Module, int, Any]]] = {
     "resnet18": _resnet18,
     "vgg16": _vgg16,
+    "mobilenet_v2": _mobilenet_v2,
     "resnet50": _resnet50,
     "retinanet_r18": _retinanet_r18,
 }
