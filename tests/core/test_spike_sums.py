@@ -80,7 +80,7 @@ class Sums:
         return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     shape=SHAPES, steps=st.integers(1, 3), most=st.sampled_from([1, 4, 255]), largest=MAXIMA,
     number=st.integers(0, 3), seed=st.integers(0, 10**6), last=st.booleans(),
@@ -105,7 +105,7 @@ def test_counts_are_added_up_exactly_or_not_at_all(
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     shape=SHAPES, steps=st.integers(1, 3), phi=st.sampled_from([1, 4, 255]), largest=MAXIMA,
     number=st.integers(0, 3), seed=st.integers(0, 10**6), last=st.booleans(),
