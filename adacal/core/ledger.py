@@ -18,10 +18,11 @@ from torch import Tensor
 from adacal.core.byte_sums import Weights
 from adacal.core.counting import SynapseCounter, spikes_of
 from adacal.core.layer_count import LayerCount
+from adacal.core.loops import SUMS
 from adacal.core.sites import Site
-from adacal.core.spike_sums import add_up
+from adacal.core.spike_sums import sum_up
 from adacal.core.tally import ONE, Tally
-from adacal.core.weighed import APART, SUMS, Readers, Room
+from adacal.core.weighed import APART, Readers, Room
 
 INPUT = ""
 """Name of the source of spikes that is the input; sites have longer ones."""
@@ -224,7 +225,7 @@ class Account:
 
     def fired(self, site: Site, counts: Tensor, threshold: Tensor) -> None:
         """Takes the counts of a site; the arguments are those of `SynapseCounter.fired`."""
-        self._add_up(self._ledger.numbers[site.name], spikes_of(site, counts))
+        self._sum_up(self._ledger.numbers[site.name], spikes_of(site, counts))
 
     def entered(self, tally: Tally) -> None:
         """Takes the spikes of the input."""
@@ -240,7 +241,7 @@ class Account:
             values, _ = values
         assert scale is not None, "else it has no number"
         counts = torch.div(values, scale).round_().abs_()
-        self._add_up(number, counts.unflatten(0, (self._ledger.steps, -1)))
+        self._sum_up(number, counts.unflatten(0, (self._ledger.steps, -1)))
 
     def close(self, meter: SynapseCounter) -> None:
         """Ends the pass: tells a meter what it cost.
@@ -267,9 +268,9 @@ class Account:
         for step, of_step in enumerate(np.bincount(index.steps, sops).tolist()):
             meter.sops_by_step[meter.first_step + step] += of_step
 
-    def _add_up(self, number: int, counts: Tensor) -> None:
+    def _sum_up(self, number: int, counts: Tensor) -> None:
         """Adds counts up, shape [steps, B*m, C, *]."""
-        if not add_up(counts, self._ledger.most, self.room(number)):
+        if not sum_up(counts, self._ledger.most, self.room(number)):
             tally = Tally(self._batch)
             tally.take(counts)
             self._take(number, tally)

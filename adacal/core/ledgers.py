@@ -25,7 +25,7 @@ class Ledgers:
         self._last: dict[str, Prepared] = {}
 
     def find(self, key: Any, batch: int, prepared: dict[str, Prepared]) -> Ledger | None:
-        """Returns the ledger of a pass, if there is one.
+        """Returns the ledger of a pass, if there is one; lets all go where neurons have changed.
 
         Args:
             key: what the counts depend on, besides the calls and the number of samples.

@@ -16,6 +16,8 @@ from adacal.core.team import Loops
 
 CHUNK = 1024
 """Neurons whose potentials stay in the nearest cache while all steps pass over them."""
+SUMS = 3
+"""Of each step, without weights: whether one count is no number, spikes and events."""
 
 Scan = Callable[..., None]
 Made = TypeVar("Made")
@@ -109,7 +111,7 @@ def weighed_sum_of(counts: Any, weights: Any) -> tuple[Any, Any]:
     return spikes, events
 
 
-def add_up(
+def add_sums(
     counts: Any, at: int, weight: Any, weights: int, readers: int, exact: int, totals: Any, to: int
 ) -> None:
     """Adds counts up, to `totals` from `to` on: see `_burst`; `at` is where in a step they are."""
@@ -125,8 +127,8 @@ def add_up(
             end = min(begin + exact, counts.size)
             weigh = weight[place + begin : place + end]
             spikes, events = weighed_sum_of(counts[begin:end], weigh)
-            totals[to + 3 + 2 * reader] += np.int64(spikes)
-            totals[to + 4 + 2 * reader] += np.int64(events)
+            totals[to + SUMS + 2 * reader] += np.int64(spikes)
+            totals[to + SUMS + 2 * reader + 1] += np.int64(events)
 
 
 def compile_burst() -> Loops:
@@ -180,8 +182,8 @@ def _burst(at: int) -> None:
 
     A step is lines of `row` neurons, in turns of `channels`; those of a line have one threshold, or
     with `by_row` (then there is one channel) each its own. To `codes` counts are written as bytes.
-    To `totals` [steps, 3 + 2 * readers] are added whether one is no number, counts and ones where
-    they are not 0, if they are to be `summed`, and for each reader both times their `weight`,
+    To `totals` [steps, SUMS + 2 * readers] are added whether one is no number, counts and ones
+    where they are not 0, if they are to be `summed`, and for each reader both times their `weight`,
     which neurons have in turns. Sums of whole numbers below 2^24 are the same in any order.
     """
     job = job_at(at)
@@ -193,7 +195,7 @@ def _burst(at: int) -> None:
     scaled, inplace, summed = job.scaled != 0, job.inplace != 0, job.summed != 0
     most, last, size = np.float32(job.most), steps - 1, job.size
     codes_at, potential_at, readers, weights = job.codes, job.potential, job.readers, job.weights
-    sums, exact = 3 + 2 * readers, job.exact
+    sums, exact = SUMS + 2 * readers, job.exact
     current = array_at(job.current, last * step + size, np.float32)
     counts = array_at(job.counts, last * count_step + size, np.float32)
     codes = array_at(codes_at, last * code_step + size, np.uint8)
@@ -269,7 +271,7 @@ def _burst(at: int) -> None:
                         odd = np.int32(odd | np.int32(k[i] != k[i]))
                     totals[t * sums] |= odd
                 if summed:
-                    add_up(k, at, weight, weights, readers, exact, totals, t * sums)
+                    add_sums(k, at, weight, weights, readers, exact, totals, t * sums)
                 if scaled:
                     for i in range(length):
                         k[i] = k[i] * level[i]
@@ -306,7 +308,7 @@ def _spike_sums(at: int) -> None:
         return
     steps, step, row = job.steps, job.step, job.row
     readers, weights, exact = job.readers, job.weights, job.exact
-    sums, pieces = 3 + 2 * readers, (row + CHUNK - 1) // CHUNK
+    sums, pieces = SUMS + 2 * readers, (row + CHUNK - 1) // CHUNK
     counts = array_at(job.current, (steps - 1) * step + job.size, np.float32)
     weight = array_at(job.weight, readers * weights, np.float32)
     totals = array_at(job.totals + 8 * job.totals_apart * part, sums * steps, np.int64)
@@ -315,7 +317,7 @@ def _spike_sums(at: int) -> None:
         first, length = line // pieces * row + low, min(CHUNK, row - low)
         for t in range(steps):
             k = counts[t * step + first : t * step + first + length]
-            add_up(k, first, weight, weights, readers, exact, totals, t * sums)
+            add_sums(k, first, weight, weights, readers, exact, totals, t * sums)
 
 
 @lru_cache(maxsize=1)
@@ -357,6 +359,6 @@ def _teach() -> None:
     overload(job_at)(lambda address: lambda address: numba.carray(pointer(address), 1, _LAID)[0])
     overload(asked)(lambda address: lambda address: called(address))
     register_jitable(share)
-    register_jitable(add_up)
+    register_jitable(add_sums)
     for sums in (sum_of, weighed_sum_of):
         register_jitable(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")(sums)

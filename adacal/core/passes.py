@@ -86,7 +86,7 @@ def _passed(
             )
             if done:
                 return outputs
-            if not replay.at_fault:
+            if replay.miscounted:
                 written = None
             before.restore()
             rows = make_rows()

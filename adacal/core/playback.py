@@ -73,7 +73,7 @@ class Replay(TorchFunctionMode):
         self._lost = False  # a network may catch what is raised here, and go on
         self._layout, self._batches = layout, (layout.batch, tape.batch)
         self._account: Account | None = None
-        self._by_the_way = False
+        self._miscounted = False
         self._draft: Draft | None = None
         self._execution = Execution(layout, _Written(tape.memories), state)
 
@@ -123,7 +123,7 @@ class Replay(TorchFunctionMode):
                 return self._by_ledger(ledger, meter, wiring, rows, tag)
             outputs, made = self._recorded(meter, wiring, rows, tag)
         except Exception:  # whose fault, passes that are followed will tell
-            self._by_the_way = True
+            self._miscounted = True
             ledgers.failed(key)
             raise
         ledgers.keep(key, batch, made)
@@ -154,9 +154,9 @@ class Replay(TorchFunctionMode):
         return outputs, made
 
     @property
-    def at_fault(self) -> bool:
-        """Whether a pass that failed may have done so for its calls, not for how it was counted."""
-        return not self._by_the_way
+    def miscounted(self) -> bool:
+        """Whether the pass failed by a ledger, or as one was recorded: maybe not for its calls."""
+        return self._miscounted
 
     @property
     def diverged(self) -> bool:

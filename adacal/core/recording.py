@@ -20,11 +20,12 @@ from adacal.core.counting import SynapseCounter
 from adacal.core.layer_count import LayerCount
 from adacal.core.layout import Layout
 from adacal.core.ledger import INPUT, Ledger, Owed, Share, Source
+from adacal.core.loops import SUMS
 from adacal.core.sites import Site
 from adacal.core.spike_bytes import MOST
 from adacal.core.tags import Tag
 from adacal.core.traces import known_of
-from adacal.core.weighed import SUMS, Readers
+from adacal.core.weighed import Readers
 
 _READERS = 16
 """Layers that read the spikes of one source with weights of their own, of which sums are taken."""

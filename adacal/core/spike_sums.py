@@ -10,7 +10,7 @@ from adacal.core.loops import CHUNK, Job
 from adacal.core.weighed import Room
 
 
-def add_up(counts: Tensor, most: int, room: Room) -> bool:
+def sum_up(counts: Tensor, most: int, room: Room) -> bool:
     """Adds counts up in compiled loops; whether that could be done.
 
     Args:

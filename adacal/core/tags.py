@@ -294,13 +294,11 @@ def _replayed(tag: Tag, call: Call) -> Any:
 
     if isinstance(spikes, list | tuple):
         none = [None] * len(spikes)
-        masks = analogue if analogue is not None else none
-        scales = scale if scale is not None else none
-        probes = probe if probe is not None else none
-        tallies = map(Tally.of, spikes, events)
-        parts = zip(tallies, masks, map(first, scales), probes, strict=True)
-        fields = "tally", "analogue", "scale", "probe"
-        return [Tag(**dict(zip(fields, part, strict=True)), coding=tag.coding) for part in parts]
+        found = (none if part is None else part for part in (analogue, scale, probe))
+        return [
+            Tag(tally=Tally.of(s, e), analogue=a, scale=first(c), probe=p, coding=tag.coding)
+            for s, e, a, c, p in zip(spikes, events, *found, strict=True)
+        ]
     tally, scale = Tally.of(spikes, events), first(scale)
     return Tag(tally=tally, analogue=analogue, scale=scale, probe=probe, coding=tag.coding)
 

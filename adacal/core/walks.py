@@ -11,10 +11,10 @@ from torch import Tensor
 
 from adacal.core.byte_sums import Bytes, Weights
 from adacal.core.dense import Dense, along, dense
-from adacal.core.loops import CHUNK, Job
+from adacal.core.loops import CHUNK, SUMS, Job
 from adacal.core.tally import ONE, Sums, Tally
 from adacal.core.team import Loops
-from adacal.core.weighed import APART, SUMS, Readers
+from adacal.core.weighed import APART, Readers
 
 if TYPE_CHECKING:
     from adacal.core.kernels import BurstParameters

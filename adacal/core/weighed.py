@@ -12,8 +12,6 @@ from adacal.core.byte_sums import Weights
 from adacal.core.dense import Dense
 from adacal.core.loops import CHUNK, Job
 
-SUMS = 3
-"""Of each step, without weights: whether one count is no number, spikes and events."""
 APART = 16
 """Numbers between the sums of two parts, which threads would else write to one line of cache."""
 EXACT = 1 << 24

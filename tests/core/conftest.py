@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from adacal.core import network, passes
+from adacal.core import compiled, network, passes
+
+
+@pytest.fixture(scope="module")
+def loaded() -> None:
+    """Loads the compiled scan, so that those of any size take it."""
+    compiled._MADE.clear()
+    assert compiled._kernel() is not None, "numba is a dependency, so it compiles here"
+
 
 _BEFORE = {"decided": 0, "from a tape": 1, "without the module": 2, "by the ledger": 3}
 

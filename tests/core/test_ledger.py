@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adacal.core import compiled, ledger, playback, recording
+from adacal.core import ledger, playback, recording
 from adacal.core.conversion import convert
 from adacal.core.counting import SynapseCounter
 from adacal.core.energy import EnergyMeter
@@ -23,16 +23,10 @@ from adacal.core.network import SpikingNetwork
 from adacal.core.phases import set_dynamics
 from adacal.core.wiring import Wiring
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 ENOUGH = 4
 """Passes of a kind after which the next goes by a ledger."""
-
-
-@pytest.fixture(autouse=True)
-def loaded() -> Iterator[None]:
-    """Loads the kernel, so that scans of any size take it."""
-    compiled._MADE.clear()
-    assert compiled._kernel() is not None, "numba is a dependency, so it compiles here"
-    yield
 
 
 @pytest.fixture
@@ -141,6 +135,12 @@ def counted(network: SpikingNetwork, x: Tensor) -> EnergyMeter:
     return meter
 
 
+def settle(network: SpikingNetwork, x: Tensor) -> None:
+    """Makes so many passes that the next goes by a ledger, if there is one."""
+    for _ in range(ENOUGH):
+        counted(network, x)
+
+
 def followed(network: SpikingNetwork, x: Tensor) -> EnergyMeter:
     """What a pass costs in which each call is decided."""
     kept, network.tapes = network.tapes, type(network.tapes)()
@@ -184,8 +184,7 @@ def test_a_ledger_counts_what_following_every_tensor_counts(
     x = frames(T, 3) if options.get("stream") else images(3).round()
     network = network_of(built(MODULES[name]), x, T, max_spikes=phi, max_pool=max_pool, **options)
     wanted = followed(network, x)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     assert_same(counted(network, x), wanted)
     assert len(settled) == 1
@@ -232,8 +231,7 @@ def test_neurons_of_other_kinds_are_added_up_too(
     x = images(3) - 0.5
     network = network_of(built(lambda: Kinds(leaky=leaky)), x, T)
     wanted = followed(network, x)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     assert_same(counted(network, x), wanted)
     assert len(settled) == passes  # a pool of what may be negative is followed
@@ -254,8 +252,7 @@ def test_so_are_those_of_rivals(dynamics: Any, pools: bool, settled: list[int]) 
     warm = {"gated": 2, "offset": 2}.get(dynamics, 0)
     set_dynamics(network, dynamics, levels=3, warmup=warm)
     wanted = followed(network, x)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     assert_same(counted(network, x), wanted)
     signed = dynamics in {"memory", "levels", "changes"}
@@ -273,8 +270,7 @@ def test_spikes_are_added_up_in_any_number_of_threads(settled: list[int]) -> Non
     try:
         for number in (1, 2, 3, 1):
             torch.set_num_threads(number)
-            for _ in range(ENOUGH):
-                counted(network, x)
+            settle(network, x)
             settled.clear()
             assert_same(counted(network, x), wanted)
             assert settled == [6]
@@ -287,8 +283,7 @@ def test_ledgers_of_two_numbers_of_samples_do_for_all(
 ) -> None:
     network = network_of(built(Branches), images(3), 2)
     for batch in (3, 5):
-        for _ in range(ENOUGH):
-            counted(network, images(batch))
+        settle(network, images(batch))
     recorded: list[int] = []
     monkeypatch.setattr(recording.Recorder, "__init__", lambda *_: recorded.append(1))
     for batch in (2, 7):
@@ -320,8 +315,7 @@ def test_costs_that_do_not_grow_with_the_samples_have_a_ledger_for_each_number(
 def test_other_neurons_have_another_ledger(settled: list[int]) -> None:
     x = images(3)
     network = network_of(built(Branches), x, 2)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     neuron = next(iter(network.neurons.values()))
     # along a dimension that is pooled: the largest is then no number of spikes, but analogue
     neuron.threshold = torch.rand(1, 8, 8, 8) * 0.1 + 0.3
@@ -330,8 +324,7 @@ def test_other_neurons_have_another_ledger(settled: list[int]) -> None:
     changed = counted(network, x)
     assert not settled
     assert_same(changed, followed(network, x))
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     assert_same(counted(network, x), changed)
     assert settled == [3]
@@ -340,8 +333,7 @@ def test_other_neurons_have_another_ledger(settled: list[int]) -> None:
 def test_nothing_is_recorded_while_neurons_change(monkeypatch: pytest.MonkeyPatch) -> None:
     x = images(3)
     network = network_of(built(Branches), x, 2)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     recorded: list[int] = []
     make = recording.Recorder.__init__
 
@@ -360,8 +352,7 @@ def test_nothing_is_recorded_while_neurons_change(monkeypatch: pytest.MonkeyPatc
 def test_more_layers_than_sums_are_followed(settled: list[int]) -> None:
     x = images(2)
     network = network_of(built(Many), x, 2)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     assert_same(counted(network, x), followed(network, x))
     assert not settled
@@ -398,8 +389,7 @@ def test_a_meter_with_methods_of_its_own_is_asked_in_every_pass(settled: list[in
 def test_spikes_that_are_no_number_are_followed(settled: list[int]) -> None:
     x = images(3)
     network = network_of(built(Branches), x, 2)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     network.module.first.weight.data[0, 0, 0, 0] = float("nan")
     ours, theirs = counted(network, x), followed(network, x)
@@ -414,8 +404,7 @@ def test_a_pass_that_cannot_be_added_up_does_not_bring_the_module_back(
 ) -> None:
     x = images(3)
     network = network_of(built(Branches), x, 2)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     weight, kept = network.module.first.weight.data, network.module.first.weight.data.clone()
     weight[0, 0, 0, 0] = float("nan")
     counted(network, x)
@@ -478,8 +467,7 @@ def test_costs_are_exact_whatever_their_size_and_the_default_type(
     torch.set_default_dtype(dtype)
     try:
         wanted = followed(network, x)
-        for _ in range(ENOUGH):
-            counted(network, x)
+        settle(network, x)
         settled.clear()
         assert_same(counted(network, x), wanted)
         assert settled == [1]
@@ -521,8 +509,7 @@ def test_a_pool_may_leave_one_value_a_sample(settled: list[int]) -> None:
     network = convert(built(Largest), x[:1], T=2, max_spikes=3)
     network.calibrate([x], "none", per_channel=False)
     wanted = followed(network, x)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     assert_same(counted(network, x), wanted)
     assert settled == [4]
@@ -542,8 +529,7 @@ def test_what_has_no_ledger_is_not_recorded_again_and_again(
 
     monkeypatch.setattr(recording.Recorder, "__init__", noting)
     for batch in (2, 3, 4, 5):
-        for _ in range(ENOUGH):
-            counted(network, images(batch))
+        settle(network, images(batch))
     assert len(recorded) == 2
 
 
@@ -552,8 +538,7 @@ def test_what_is_put_in_place_of_every_meters_methods_is_asked(
 ) -> None:
     x, seen = images(3), []
     network = network_of(built(Branches), x, 2)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     synapse = SynapseCounter.synapse
 
     def noting(meter: SynapseCounter, where: str, call: Any) -> None:
@@ -569,8 +554,7 @@ def test_what_is_put_in_place_of_every_meters_methods_is_asked(
 def test_a_pass_that_fails_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = images(3)
     network = network_of(built(Branches), x, 2)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     meter = counted(network, x)
     before = copy.deepcopy(meter)
 
@@ -627,8 +611,7 @@ def test_each_fault_is_seen(
             return owed(where, steps, groups, shares[:1])
 
         monkeypatch.setattr(recording, "Owed", without)
-    for _ in range(ENOUGH):
-        counted(network, x)
+    settle(network, x)
     settled.clear()
     ours = counted(network, x)
     assert settled == [3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -31,15 +31,9 @@ from adacal.core.synapses import FanOuts
 from adacal.core.tally import ONE, Tally
 from tape_cases import assert_equal, fresh
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 SHAPES = st.sampled_from([(2, 3), (1, 1), (3, 5, 1), (2, 3, 4, 4), (2, 7, 9, 8), (1, 2, 33, 33)])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded() -> Iterator[None]:
-    """Loads the kernel, so that scans of any size take it."""
-    compiled._MADE.clear()
-    assert compiled._kernel() is not None, "numba is a dependency, so it compiles here"
-    yield
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -14,22 +12,16 @@ from torch import Tensor
 from adacal.core import compiled
 from adacal.core.byte_sums import Weights
 from adacal.core.kernels import BurstParameters, plain_scan
-from adacal.core.loops import Job, _spike_sums
+from adacal.core.loops import SUMS, Job, _spike_sums
 from adacal.core.shots import aim, shoot
-from adacal.core.spike_sums import add_up
+from adacal.core.spike_sums import sum_up
 from adacal.core.team import Loops
-from adacal.core.weighed import APART, SUMS, Readers, Room
+from adacal.core.weighed import APART, Readers, Room
+
+pytestmark = pytest.mark.usefixtures("loaded")
 
 SHAPES = st.sampled_from([(2, 3), (1, 5), (2, 7, 31), (3, 5, 4, 4), (1, 3, 40, 40), (2, 1, 33, 33)])
 MAXIMA = st.sampled_from([3, 1000, 8191, 30000, 70000])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded() -> Iterator[None]:
-    """Loads the kernel, so that loops of any size are taken."""
-    compiled._MADE.clear()
-    assert compiled._kernel() is not None, "numba is a dependency, so it compiles here"
-    yield
 
 
 def made(shape: tuple[int, ...], steps: int, most: int, seed: int) -> Tensor:
@@ -96,7 +88,7 @@ def test_counts_are_added_up_exactly_or_not_at_all(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        done = add_up(laid, most, sums.room)
+        done = sum_up(laid, most, sums.room)
     finally:
         torch.set_num_threads(before)
     assert done == (max([1.0, *(w.largest for w in weights)]) * most < 2**18)
@@ -137,7 +129,7 @@ def test_what_is_no_number_is_said(at: int) -> None:
     counts = made((1, 3, 1000), 2, 4, 0)
     counts[1].view(-1)[at] = float("nan")
     sums = Sums(2, [])
-    assert add_up(counts, 4, sums.room)
+    assert sum_up(counts, 4, sums.room)
     first, second = sums.found()
     assert first == wanted(counts[:1], [])[0] and second[0] == 1
 
@@ -148,9 +140,9 @@ def test_more_parts_than_there_is_room_for_are_refused() -> None:
     room = Room(Readers(), sums.room.address, sums.room.apart, 1)
     torch.set_num_threads(2)
     try:
-        assert not add_up(counts, 4, room)
+        assert not sum_up(counts, 4, room)
         assert sums.found() == [[0, 0, 0]]
-        assert add_up(counts, 4, sums.room)
+        assert sum_up(counts, 4, sums.room)
     finally:
         torch.set_num_threads(before)
 
@@ -173,5 +165,5 @@ def test_each_fault_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(compiled, "spike_sums", lambda: Loops(wrong))
     sums = Sums(3, weights)
-    assert add_up(counts, 4, sums.room)
+    assert sum_up(counts, 4, sums.room)
     assert (sums.found() == wanted(counts, weights)) == (not fault)
